@@ -1,0 +1,1 @@
+//! Sources of disk blocks, extents, and the reading pipeline.

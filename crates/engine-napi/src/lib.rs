@@ -1,0 +1,1 @@
+//! Binding of the engine for Node.js: conversions only.

@@ -1,0 +1,1 @@
+//! Use cases: capture a disk, receive a capture, restore, check.

@@ -1,0 +1,1 @@
+//! Network Block Device: codec without I/O and an asynchronous client.

@@ -1,0 +1,1 @@
+//! The open restic v2 repository format: writer, reader, check.

@@ -1,0 +1,1 @@
+//! Where repository files live: one trait, local storage, wrappers.

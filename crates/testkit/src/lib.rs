@@ -1,0 +1,1 @@
+//! Test doubles: faulty storage, NBD servers, disk patterns.
