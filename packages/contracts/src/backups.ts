@@ -1,0 +1,233 @@
+import { z } from 'zod'
+import { VmId } from './inventory.ts'
+import { ByteCounters, JobId } from './jobs.ts'
+import { Bytes, Instant, PageQuery, pageOf } from './page.ts'
+import { Failure } from './problem.ts'
+import { Reason } from './reason.ts'
+import { RepositoryId } from './repositories.ts'
+import { defineRoutes } from './route.ts'
+
+export const BackupId = z.uuid().brand<'BackupId'>()
+export type BackupId = z.output<typeof BackupId>
+
+export const BackupStatus = z
+  .enum(['running', 'succeeded', 'failed', 'cancelled', 'missing'])
+  .meta({
+    id: 'BackupStatus',
+    description: '`missing`: it succeeded, but its restore point is gone from the repository',
+  })
+export type BackupStatus = z.output<typeof BackupStatus>
+
+/** How a disk was read: only what changed since its base, or everything that is allocated. */
+export const CaptureMode = z.enum(['incremental', 'full']).meta({ id: 'CaptureMode' })
+export type CaptureMode = z.output<typeof CaptureMode>
+
+export const BackupDisk = z
+  .object({
+    key: z.int().meta({ description: 'Device key of the disk in vSphere' }),
+    label: z.string().meta({ description: 'Label in vSphere' }),
+    file: z.string().meta({ description: 'Path of the disk inside the restore point' }),
+    sizeBytes: Bytes.meta({ description: 'Size of the disk' }),
+    uuid: z.string().nullable().meta({ description: 'UUID of its backing' }),
+    mode: CaptureMode,
+    reasons: z
+      .array(Reason)
+      .meta({ description: 'Why it was not read incrementally, or what else was not as asked' }),
+    changeId: z.string().nullable().meta({ description: 'Change id that the next incremental starts from' }),
+    bytes: ByteCounters,
+  })
+  .meta({ id: 'BackupDisk' })
+export type BackupDisk = z.output<typeof BackupDisk>
+
+export const Backup = z
+  .object({
+    id: BackupId.meta({ description: 'Id of the backup' }),
+    jobId: JobId.meta({ description: 'Job that made it' }),
+    vmId: VmId.meta({ description: 'VM that it is of' }),
+    vmName: z.string().meta({ description: 'Name of the VM at that time' }),
+    repositoryId: RepositoryId.meta({ description: 'Repository that holds it' }),
+    status: BackupStatus,
+    restorePointId: z
+      .string()
+      .nullable()
+      .meta({ description: 'Snapshot id inside the repository, as restic shows it' }),
+    baseBackupId: BackupId.nullable().meta({
+      description: 'Backup whose change ids it was read against; every restore point is complete by itself',
+    }),
+    mode: CaptureMode.nullable().meta({ description: '`incremental` when every disk was; null until known' }),
+    capturedAt: Instant.nullable().meta({
+      description: 'When the vSphere snapshot was taken: the time it brings back',
+    }),
+    isQuiesced: z.boolean().meta({ description: 'Whether the guest was quiesced' }),
+    startedAt: Instant.meta({ description: 'When the backup was asked for' }),
+    finishedAt: Instant.nullable().meta({ description: 'When it ended' }),
+    disks: z.array(BackupDisk).meta({ description: 'Its disks' }),
+    skippedDisks: z
+      .array(z.object({ key: z.int(), label: z.string(), reason: Reason }).meta({ id: 'SkippedDisk' }))
+      .meta({ description: 'Disks that are not in it, and why' }),
+    reasons: z.array(Reason).meta({ description: 'What was not as asked, beyond single disks' }),
+    bytes: ByteCounters,
+    failure: Failure.nullable().meta({ description: 'Why it failed' }),
+    verifiedAt: Instant.nullable().meta({
+      description: 'When all its bytes were last read back and matched',
+    }),
+    tags: z.record(z.string(), z.string()).meta({ description: 'Labels given by the caller' }),
+  })
+  .meta({ id: 'Backup' })
+export type Backup = z.output<typeof Backup>
+
+export const StartBackupRequest = z
+  .object({
+    vmId: VmId.meta({ description: 'Which VM' }),
+    repositoryId: RepositoryId.meta({ description: 'Where to' }),
+    mode: z
+      .enum(['auto', 'full'])
+      .default('auto')
+      .meta({ description: '`auto`: incremental where possible; `full`: read everything' }),
+    quiesce: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Quiesce the guest; when that fails, go on and say so' }),
+    tags: z
+      .record(z.string().min(1).max(50), z.string().max(200))
+      .default({})
+      .meta({ description: 'Labels to keep with the backup' }),
+  })
+  .meta({ id: 'StartBackupRequest' })
+export type StartBackupRequest = z.output<typeof StartBackupRequest>
+
+export const StartedJob = z
+  .object({
+    jobId: JobId.meta({ description: 'Follow it with GET /progress/{jobId}' }),
+    backupId: BackupId.meta({ description: 'The backup that the job is about' }),
+  })
+  .meta({ id: 'StartedJob' })
+export type StartedJob = z.output<typeof StartedJob>
+
+export const RestoreDiskRequest = z
+  .object({
+    diskKey: z.int().meta({ description: 'Which disk, by device key' }),
+    path: z
+      .string()
+      .min(1)
+      .max(500)
+      .optional()
+      .meta({ description: 'Path below the restore directory of the Hub; a name is made up when absent' }),
+    overwrite: z.boolean().default(false).meta({ description: 'Replace a file that is there' }),
+  })
+  .meta({ id: 'RestoreDiskRequest' })
+export type RestoreDiskRequest = z.output<typeof RestoreDiskRequest>
+
+export const BackupChain = z
+  .object({
+    vmId: VmId,
+    repositoryId: RepositoryId,
+    backups: z.array(Backup).meta({ description: 'The restore points of the VM there, oldest first' }),
+    totals: ByteCounters.meta({ description: 'Sum over them' }),
+  })
+  .meta({ id: 'BackupChain' })
+
+export const ChangeIdView = z
+  .object({
+    vmId: VmId,
+    repositoryId: RepositoryId,
+    diskKey: z.int(),
+    changeId: z.string().meta({ description: 'Change id that the next incremental starts from' }),
+    backupId: BackupId.meta({ description: 'Backup that recorded it' }),
+  })
+  .meta({ id: 'ChangeId' })
+
+const BackupParams = z.object({ backupId: BackupId.meta({ description: 'Id of the backup' }) })
+const OfVm = {
+  vmId: VmId.meta({ description: 'Which VM' }),
+  repositoryId: RepositoryId.meta({ description: 'In which repository' }),
+}
+
+export const backupRoutes = defineRoutes({
+  startBackup: {
+    method: 'post',
+    path: '/backups',
+    summary: 'Back up all disks of a VM from one vSphere snapshot',
+    permission: 'backups:write',
+    status: 202,
+    body: StartBackupRequest,
+    response: StartedJob,
+    problems: [
+      'not-found',
+      'node-unreachable',
+      'job-already-running',
+      'vm-nothing-to-protect',
+      'repository-unavailable',
+    ],
+  },
+  listBackups: {
+    method: 'get',
+    path: '/backups',
+    summary: 'List backups, newest first',
+    permission: 'backups:read',
+    query: PageQuery.extend({
+      vmId: VmId.optional().meta({ description: 'Only of this VM' }),
+      repositoryId: RepositoryId.optional().meta({ description: 'Only in this repository' }),
+      status: BackupStatus.optional().meta({ description: 'Only in this status' }),
+    }),
+    response: pageOf('BackupPage', Backup),
+  },
+  getBackupChain: {
+    method: 'get',
+    path: '/backups/chain',
+    summary: 'List the restore points of a VM in one repository, oldest first',
+    permission: 'backups:read',
+    query: z.object(OfVm),
+    response: BackupChain,
+    problems: ['not-found'],
+  },
+  getChangeId: {
+    method: 'get',
+    path: '/backups/changeid',
+    summary: 'Get the change id that the next incremental of a disk starts from',
+    permission: 'backups:read',
+    query: z.object({
+      ...OfVm,
+      diskKey: z.coerce.number().int().meta({ description: 'Device key of the disk' }),
+    }),
+    response: ChangeIdView,
+    problems: ['not-found'],
+  },
+  getBackup: {
+    method: 'get',
+    path: '/backups/:backupId',
+    summary: 'Get one backup',
+    permission: 'backups:read',
+    params: BackupParams,
+    response: Backup,
+    problems: ['not-found'],
+  },
+  verifyBackup: {
+    method: 'post',
+    path: '/backups/:backupId/verify',
+    summary: 'Read every byte of a restore point back and compare the hashes',
+    permission: 'backups:verify',
+    status: 202,
+    params: BackupParams,
+    response: StartedJob,
+    problems: ['not-found', 'conflict', 'restore-point-missing', 'repository-unavailable'],
+  },
+  restoreDisk: {
+    method: 'post',
+    path: '/backups/:backupId/restore',
+    summary: 'Restore a whole disk to a raw file on the Hub',
+    permission: 'backups:restore',
+    status: 202,
+    params: BackupParams,
+    body: RestoreDiskRequest,
+    response: StartedJob,
+    problems: [
+      'not-found',
+      'conflict',
+      'restore-target-invalid',
+      'restore-target-exists',
+      'restore-point-missing',
+      'repository-unavailable',
+    ],
+  },
+})

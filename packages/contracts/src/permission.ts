@@ -1,0 +1,35 @@
+import { z } from 'zod'
+
+/** What a principal may do. `<thing>:<read|write|...>`; a route names exactly one. */
+export const PERMISSIONS = {
+  'account:self': 'See and change the own account',
+  'enrollment:write': 'Create pairing codes; approve, reject and revoke Nodes',
+  'nodes:read': 'See Nodes',
+  'vcenters:read': 'See vCenters (never their passwords)',
+  'vcenters:write': 'Add and remove vCenters',
+  'inventory:read': 'See VMs',
+  'inventory:write': 'Discover VMs and add them to the inventory',
+  'repositories:read': 'See repositories and their storage',
+  'repositories:write': 'Add repositories',
+  'backups:read': 'See backups',
+  'backups:write': 'Start backups',
+  'backups:verify': 'Verify restore points',
+  'backups:restore': 'Restore from restore points',
+  'jobs:read': 'See jobs and their progress',
+  'jobs:cancel': 'Cancel jobs',
+  'node:tunnel': 'Connect as a Node',
+} as const satisfies Record<string, string>
+
+export type Permission = keyof typeof PERMISSIONS
+
+const everyoneButNodes = (Object.keys(PERMISSIONS) as Permission[]).filter(name => name !== 'node:tunnel')
+
+/** Which permissions a role holds. */
+export const ROLES = {
+  administrator: everyoneButNodes,
+  viewer: everyoneButNodes.filter(name => name.endsWith(':read') || name === 'account:self'),
+  node: ['node:tunnel'],
+} as const satisfies Record<string, readonly Permission[]>
+
+export const Role = z.enum(['administrator', 'viewer', 'node']).meta({ id: 'Role' })
+export type Role = z.output<typeof Role>
