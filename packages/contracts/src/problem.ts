@@ -56,6 +56,7 @@ export const PROBLEMS = {
   // Data plane.
   'ticket-invalid': { status: 401, title: 'The data plane ticket is not valid' },
   'capture-unknown': { status: 404, title: 'No such capture' },
+  'capture-mismatch': { status: 409, title: 'Hub and Node do not agree about the capture' },
   'capture-incomplete': { status: 409, title: 'The capture is not complete' },
   'chunk-hash-mismatch': { status: 422, title: 'A chunk does not match its hash' },
   'chunk-malformed': { status: 400, title: 'A chunk frame is malformed' },

@@ -1,0 +1,276 @@
+// What the engine takes and gives. Bytes of disks are not among it.
+
+/** How a caller follows and ends a long operation. */
+export interface JobOptions<Counters> {
+  /** Aborting it ends the operation within a second or so; the promise rejects with code `cancelled`. */
+  readonly signal?: AbortSignal
+  /** Called about once a second and once at the end. */
+  readonly onProgress?: (counters: Counters) => void
+}
+
+export interface DataPlaneOptions {
+  /** Address to bind, for example `0.0.0.0` or `127.0.0.1`. */
+  readonly host: string
+  /** 0 for any free port. */
+  readonly port: number
+  /** The Hub's certificate (end entity first) and its key, PEM. */
+  readonly certificatePem: string
+  readonly privateKeyPem: string
+}
+
+/** The Hub's listener for the blocks of disks. Sessions register with it when a capture begins. */
+export interface DataPlane extends AsyncDisposable {
+  /** The port it listens on. */
+  readonly port: number
+  /** SHA-256 of the certificate, lower-case hex: what a Node pins. */
+  readonly certificateSha256: string
+  /** Stops listening and drops all connections. Sessions stay as they are. */
+  close(): Promise<void>
+}
+
+export interface RepositoryLocation {
+  /** An absolute folder. */
+  readonly path: string
+  readonly password: string
+}
+
+export interface RestorePointInfo {
+  readonly id: string
+  readonly time: Date
+  readonly hostname: string
+  readonly tags: readonly string[]
+  /** Names of the files in it: `vm.json`, `disk-2000.raw` (see `diskFileName`). */
+  readonly paths: readonly string[]
+}
+
+export interface RepositoryStorage {
+  /** Size and free space of the filesystem below; what an unprivileged user may still write. */
+  readonly totalBytes: number
+  readonly freeBytes: number
+  /** Bytes of the repository's own files. */
+  readonly usedBytes: number
+  readonly packCount: number
+  readonly chunkCount: number
+}
+
+export interface BeginCaptureOptions {
+  /** Names the capture in the data plane's paths: 1 to 128 of `A-Z a-z 0-9 . _ -`. */
+  readonly captureId: string
+  /** The listener that the Node will send to. */
+  readonly dataPlane: DataPlane
+  /** 512 KiB to 8 MiB, a power of two. */
+  readonly chunkBytes: number
+  /** How fast the Hub reads from this capture's Node, all disks together. Absent: no limit. */
+  readonly bytesPerSecondMax?: number
+  /** A session without a request for this long is aborted by itself. */
+  readonly idleTimeoutMs: number
+  /** How long the ticket is good at most; 7 days by default. */
+  readonly ticketLifetimeMs?: number
+}
+
+/** How far a verification is. `totalBytes` is known once the restore point's lists are read. */
+export interface VerifyCounters {
+  readonly checkedBytes: number
+  readonly totalBytes: number
+}
+
+export interface VerifyReport {
+  /** Distinct chunks that were read, decrypted, decompressed and hashed. Never 0 for a restore point with data. */
+  readonly chunks: number
+  readonly bytes: number
+  /** What could not be read back, in words; empty if all is well. */
+  readonly damaged: readonly string[]
+}
+
+export interface CheckReport {
+  readonly packs: number
+  readonly chunks: number
+  readonly restorePoints: number
+  readonly problems: readonly string[]
+}
+
+export interface RestoreDiskOptions {
+  readonly restorePointId: string
+  /** Name of the disk's file in the restore point. */
+  readonly file: string
+  /** The raw file to write, absolute. It appears under this name when it is complete, and not before. */
+  readonly targetPath: string
+  /** Whether a file of that name may be replaced; `restore-target-exists` otherwise. */
+  readonly overwrite: boolean
+}
+
+export interface RestoreCounters {
+  readonly logicalBytes: number
+  /** Bytes done, holes included. */
+  readonly doneBytes: number
+  /** Bytes written; zero chunks are holes. */
+  readonly writtenBytes: number
+}
+
+export interface RestoreReport {
+  readonly path: string
+  readonly sizeBytes: number
+  readonly writtenBytes: number
+}
+
+export interface AdoptReport {
+  /** Packs that a killed process had written and no index named; their chunks count as stored from now on. */
+  readonly packs: number
+  readonly chunks: number
+}
+
+/** An open repository. Every chunk that is read back is verified against its hash. */
+export interface Repository extends AsyncDisposable {
+  /** The id in the repository's own config: the same wherever it is mounted. */
+  readonly id: string
+  restorePoints(): Promise<readonly RestorePointInfo[]>
+  /** A small text file of a restore point. */
+  readText(restorePointId: string, path: string): Promise<string>
+  /** Removes a restore point from the list. Its chunks stay until a prune. */
+  forget(restorePointId: string): Promise<void>
+  storage(): Promise<RepositoryStorage>
+  beginCapture(options: BeginCaptureOptions): Promise<CaptureSession>
+  /** Reads every chunk of a restore point. Damage is reported, not thrown. */
+  verify(restorePointId: string, options?: JobOptions<VerifyCounters>): Promise<VerifyReport>
+  /** Checks packs, index and restore points against each other; with `readData` every byte. */
+  check(options?: { readData?: boolean } & JobOptions<VerifyCounters>): Promise<CheckReport>
+  restoreDisk(disk: RestoreDiskOptions, options?: JobOptions<RestoreCounters>): Promise<RestoreReport>
+  /** To be called once after opening, before captures: see `AdoptReport`. */
+  adoptOrphans(): Promise<AdoptReport>
+  /** Aborts the sessions that are still open. */
+  close(): Promise<void>
+}
+
+/** A disk of a session, before its Node begins to send. */
+export interface CaptureSessionDisk {
+  /** The vSphere device key, as text: 1 to 128 of `A-Z a-z 0-9 . _ -`. */
+  readonly diskKey: string
+  readonly sizeBytes: number
+  /** The restore point that changed areas are relative to. Absent: the whole disk will be covered. */
+  readonly base?: { readonly restorePointId: string; readonly file: string }
+}
+
+/** What the Hub has received of one disk. */
+export interface CaptureSessionDiskCounters {
+  readonly diskKey: string
+  readonly logicalBytes: number
+  /** Bytes of the chunks that were offered with an id, and of those declared zero. */
+  readonly offeredBytes: number
+  readonly zeroBytes: number
+  /** Plain bytes of the chunks that the repository lacked, and the same as stored. */
+  readonly newBytes: number
+  readonly storedBytes: number
+  /** Whether the Node has finished the disk and the Hub found it complete. */
+  readonly finished: boolean
+}
+
+export interface CaptureSessionCounters {
+  readonly disks: readonly CaptureSessionDiskCounters[]
+}
+
+export interface CommitOptions {
+  readonly hostname: string
+  readonly time: Date
+  readonly tags: readonly string[]
+  /** The restore point this one follows; informative only, every restore point is complete. */
+  readonly parent?: string
+  /** Small text files beside the disks, for example `vm.json`. */
+  readonly files: readonly { readonly name: string; readonly text: string }[]
+}
+
+export interface CommitReport {
+  readonly restorePointId: string
+  readonly newBytes: number
+  readonly storedBytes: number
+}
+
+/**
+ * The Hub's side of one capture: all disks of one VM, one restore point or none. It ends by `commit`, `abort`, or
+ * by itself when its Node stays silent for too long; whatever was received stays known to the repository.
+ */
+export interface CaptureSession extends AsyncDisposable {
+  /** The capture id, part of the data plane's paths. */
+  readonly id: string
+  /** The secret that lets one Node send for this session, and nothing else. */
+  readonly ticket: string
+  /**
+   * Adds a disk. Fails with `restore-point-missing`, `base-disk-missing`, `base-size-differs` or
+   * `base-chunk-size-differs` if the base cannot serve: begin it again without a base then, and say why.
+   */
+  beginDisk(disk: CaptureSessionDisk): Promise<void>
+  /** Takes a disk out again, for example one that the Node could not open. */
+  dropDisk(diskKey: string): Promise<void>
+  counters(): CaptureSessionCounters
+  /** False once the session has ended, by whatever cause. */
+  readonly isOpen: boolean
+  /** Writes the restore point, atomically. Fails with `capture-incomplete` if a disk is not finished. */
+  commit(options: CommitOptions): Promise<CommitReport>
+  /** Ends the session without a restore point. May be called at any time, and again. */
+  abort(): Promise<void>
+}
+
+/** A range of bytes of a disk. */
+export interface Extent {
+  readonly offset: number
+  readonly length: number
+}
+
+/**
+ * What to read. The kinds `whole` and `allocated` cover the disk (what is not read is zero by declaration);
+ * `changed` is relative to the base that the Hub's session has for the disk, and the Hub refuses one without the other.
+ */
+export type DiskAreas =
+  /** Everything, less what the source itself reports as a hole (NBD block status). */
+  | { readonly kind: 'whole' }
+  /** Only these; everything else is known to be zero. */
+  | { readonly kind: 'allocated'; readonly extents: readonly Extent[] }
+  /** Only these; everything else is as in the base. An empty list is a valid answer: nothing changed. */
+  | { readonly kind: 'changed'; readonly extents: readonly Extent[] }
+
+export interface CaptureDiskOptions {
+  /** The NBD server of the disk, on a private unix socket. */
+  readonly source: { readonly socketPath: string; readonly exportName?: string }
+  readonly areas: DiskAreas
+  readonly diskKey: string
+  /** The session's; the capture fails with `capture-mismatch` if the Hub says otherwise. */
+  readonly chunkBytes: number
+  readonly target: {
+    readonly host: string
+    readonly port: number
+    /** Pin: SHA-256 of the Hub's certificate, hex, with or without colons. */
+    readonly certificateSha256: string
+    readonly captureId: string
+    readonly ticket: string
+  }
+  readonly limits?: {
+    /** NBD connections; 4 by default. */
+    readonly connections?: number
+    /** Bytes of chunks held at any time; 96 MiB by default, at least 16 chunks. */
+    readonly memoryBytesMax?: number
+    /** zstd level 1 to 19; 1 by default. */
+    readonly compressionLevel?: number
+    /** How long the Hub may be away before the capture gives up; 60 s by default. */
+    readonly hubGraceMs?: number
+  }
+}
+
+/** Logical, changed, read, new and stored bytes are kept apart on purpose: there is no single "speed". */
+export interface CaptureDiskCounters {
+  /** Size of the disk. */
+  readonly logicalBytes: number
+  /** Sum of the areas given; for `whole` what the source does not report as a hole. */
+  readonly changedBytes: number
+  /** What will be read: the areas, widened to whole chunks. 0 until that is known. */
+  readonly plannedBytes: number
+  readonly readBytes: number
+  /** Read, and found to be zero. */
+  readonly zeroBytes: number
+  /** Chunks that the repository lacked. */
+  readonly newBytes: number
+  /** The same as sent, after compression. */
+  readonly storedBytes: number
+}
+
+export interface CaptureDiskReport extends CaptureDiskCounters {
+  readonly durationMs: number
+}
