@@ -1,1 +1,3 @@
 //! Test doubles: faulty storage, NBD servers, disk patterns.
+
+pub mod storage;
