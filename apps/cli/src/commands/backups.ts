@@ -1,0 +1,193 @@
+import { type Backup, BackupId, type Reason, type StartedJob } from '@sendense/contracts'
+import type { Command } from 'commander'
+import { CliError } from '../cli-error.ts'
+import { type CommandContext, isJson, show } from '../command-context.ts'
+import { everyPage } from '../find-by-name.ts'
+import { followJob } from '../follow-job.ts'
+import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
+import { findRepository } from './repositories.ts'
+import { findVm } from './vms.ts'
+
+interface RunOptions {
+  repo: string
+  full?: boolean
+  quiesce?: boolean
+  wait: boolean
+}
+
+/** `backup run|list|show|chain|changeid|verify`. */
+export function addBackupCommands(program: Command, context: CommandContext): void {
+  const backup = program.command('backup').description('back up VMs and look at what there is')
+  backup
+    .command('run <vm>')
+    .description('back up a VM and wait for the end')
+    .requiredOption('--repo <repository>', 'where to')
+    .option('--full', 'read everything instead of what changed')
+    .option('--quiesce', 'quiesce the guest')
+    .option('--no-wait', 'return as soon as the job has started')
+    .action((vm: string, options: RunOptions, command: Command) => run(context, command, vm, options))
+  addLists(backup, context)
+  backup
+    .command('show <backup>')
+    .description('show one backup with its disks and reasons')
+    .action(async (id: string, _options: unknown, command: Command) => {
+      await showBackup(context, command, toBackupId(id))
+    })
+  backup
+    .command('verify <backup>')
+    .description('read every byte of a restore point back and compare the hashes')
+    .option('--no-wait', 'return as soon as the job has started')
+    .action(async (id: string, { wait }: { wait: boolean }, command: Command) => {
+      const started = await (await context.client()).backups.verifyBackup({
+        params: { backupId: toBackupId(id) },
+      })
+      if (!wait) return showStarted(context, command, started)
+      const { result } = await followJob(context, command, started.jobId)
+      show(context, command, result, () => 'Verified: every byte was read back and matches its hash.')
+    })
+}
+
+function addLists(backup: Command, context: CommandContext): void {
+  backup
+    .command('list')
+    .description('list the backups, newest first')
+    .option('--vm <vm>', 'only of this VM')
+    .option('--repo <repository>', 'only in this repository')
+    .action(async (options: { vm?: string; repo?: string }, command: Command) => {
+      const client = await context.client()
+      const filter = {
+        ...(options.vm !== undefined && { vmId: (await findVm(context, options.vm)).id }),
+        ...(options.repo !== undefined && { repositoryId: (await findRepository(context, options.repo)).id }),
+      }
+      const all = await everyPage(page => client.backups.listBackups({ query: { ...page, ...filter } }))
+      show(context, command, all, () => backupTable(all))
+    })
+  backup
+    .command('chain <vm>')
+    .description('list the restore points of a VM in one repository, oldest first')
+    .requiredOption('--repo <repository>', 'which repository')
+    .action(async (vm: string, { repo }: { repo: string }, command: Command) => {
+      const query = {
+        vmId: (await findVm(context, vm)).id,
+        repositoryId: (await findRepository(context, repo)).id,
+      }
+      const chain = await (await context.client()).backups.getBackupChain({ query })
+      show(context, command, chain, () => backupTable(chain.backups))
+    })
+  backup
+    .command('changeid <vm>')
+    .description('show the change id that the next incremental of a disk starts from')
+    .requiredOption('--repo <repository>', 'which repository')
+    .requiredOption('--disk <key>', 'device key of the disk', toDiskKey)
+    .action(async (vm: string, { repo, disk }: { repo: string; disk: number }, command: Command) => {
+      const query = {
+        vmId: (await findVm(context, vm)).id,
+        repositoryId: (await findRepository(context, repo)).id,
+        diskKey: disk,
+      }
+      const found = await (await context.client()).backups.getChangeId({ query })
+      show(context, command, found, () => found.changeId)
+    })
+}
+
+async function run(
+  context: CommandContext,
+  command: Command,
+  vm: string,
+  options: RunOptions,
+): Promise<void> {
+  const body = {
+    vmId: (await findVm(context, vm)).id,
+    repositoryId: (await findRepository(context, options.repo)).id,
+    mode: options.full ? ('full' as const) : ('auto' as const),
+    quiesce: options.quiesce === true,
+  }
+  const started = await (await context.client()).backups.startBackup({ body })
+  if (!options.wait) return showStarted(context, command, started)
+  await followJob(context, command, started.jobId)
+  await showBackup(context, command, started.backupId)
+}
+
+/** Tells which job was started, for the ones who do not wait. */
+export function showStarted(context: CommandContext, command: Command, started: StartedJob): void {
+  show(context, command, started, () => `Started. Follow it with: sendense jobs watch ${started.jobId}`)
+}
+
+async function showBackup(context: CommandContext, command: Command, backupId: BackupId): Promise<void> {
+  const backup = await (await context.client()).backups.getBackup({ params: { backupId } })
+  show(context, command, backup, () => backupText(backup))
+  if (!isJson(command) && backup.failure)
+    context.terminal.remark(`${backup.failure.detail} (${backup.failure.code})`)
+}
+
+/** Checks what was typed before it is sent. */
+export function toBackupId(text: string): BackupId {
+  const parsed = BackupId.safeParse(text)
+  if (!parsed.success) throw new CliError('usage', `"${text}" is no backup id; see: sendense backup list`)
+  return parsed.data
+}
+
+/** A device key, such as 2000. */
+export function toDiskKey(text: string): number {
+  const key = Number(text)
+  if (!Number.isInteger(key))
+    throw new CliError('usage', `"${text}" is no device key; see: sendense vms show`)
+  return key
+}
+
+function backupTable(all: readonly Backup[]): string {
+  return formatTable(
+    ['id', 'vm', 'captured', 'status', 'mode', 'read', 'new', 'stored'],
+    all.map(one => [
+      one.id,
+      one.vmName,
+      formatInstant(one.capturedAt),
+      one.status,
+      one.mode ?? '-',
+      formatBytes(one.bytes.readBytes),
+      formatBytes(one.bytes.newBytes),
+      formatBytes(one.bytes.storedBytes),
+    ]),
+  )
+}
+
+function backupText(backup: Backup): string {
+  const { bytes } = backup
+  const fields = formatFields([
+    ['Id', backup.id],
+    ['VM', backup.vmName],
+    ['Status', backup.status],
+    ['Restore point', backup.restorePointId ?? '-'],
+    ['Captured', formatInstant(backup.capturedAt)],
+    ['Mode', backup.mode ?? '-'],
+    ['Quiesced', backup.isQuiesced ? 'yes' : 'no'],
+    ['Logical', formatBytes(bytes.logicalBytes)],
+    ['Changed', formatBytes(bytes.changedBytes)],
+    ['Read', formatBytes(bytes.readBytes)],
+    ['New', formatBytes(bytes.newBytes)],
+    ['Stored', formatBytes(bytes.storedBytes)],
+    ['Verified', formatInstant(backup.verifiedAt)],
+  ])
+  const disks = formatTable(
+    ['disk', 'label', 'mode', 'size', 'read', 'new', 'stored'],
+    backup.disks.map(disk => [
+      String(disk.key),
+      disk.label,
+      disk.mode,
+      formatBytes(disk.sizeBytes),
+      formatBytes(disk.bytes.readBytes),
+      formatBytes(disk.bytes.newBytes),
+      formatBytes(disk.bytes.storedBytes),
+    ]),
+  )
+  return [fields, disks, reasonLines(backup)].filter(part => part !== '').join('\n\n')
+}
+
+function reasonLines(backup: Backup): string {
+  const line = (about: string, { code, title, fix }: Reason) => `${about}: ${title} (${code}). ${fix}`
+  return [
+    ...backup.reasons.map(reason => line(backup.vmName, reason)),
+    ...backup.disks.flatMap(disk => disk.reasons.map(reason => line(`Disk ${disk.key}`, reason))),
+    ...backup.skippedDisks.map(disk => line(`Disk ${disk.key} is not in this backup`, disk.reason)),
+  ].join('\n')
+}
