@@ -288,7 +288,7 @@ export interface ObjectUpdate {
   readonly moRef: string
   /** `leave`: the object was deleted or can no longer be seen. */
   readonly kind: 'enter' | 'modify' | 'leave'
-  /** Paths that changed; undefined for a property that was unset. */
+  /** Paths that changed, with values as vSphere writes them; undefined for a property that was unset. */
   readonly values: Readonly<Record<string, string | number | boolean | undefined>>
 }
 
