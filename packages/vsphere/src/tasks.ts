@@ -1,5 +1,5 @@
 import { localizedFaultOf } from './soap/fault.ts'
-import { watchObjects } from './soap/object-updates.ts'
+import { type RawUpdate, watchObjects } from './soap/object-updates.ts'
 import { propertyOf, quietly, readObject, readObjects } from './soap/property-collector.ts'
 import { invalidAnswer, type SoapCall } from './soap/soap-message.ts'
 import type { VimClient } from './soap/vim-client.ts'
@@ -34,11 +34,10 @@ export async function waitForTask(
 ): Promise<MoRef | undefined> {
   const info = new Map<string, XmlElement | undefined>()
   for await (const updates of watchObjects(vim, { type: 'Task', refs: [task], paths: TASK_PATHS, signal })) {
-    for (const { kind, changes } of updates) {
-      if (kind === 'leave') throw vanished(task)
-      for (const [path, value] of changes) info.set(path, value)
-      const progress = changes.get('info.progress')
-      if (progress !== undefined) onProgress?.(progress.asNumber())
+    for (const update of updates) {
+      if (update.kind === 'leave') throw vanished(task)
+      reportProgress(update, onProgress)
+      for (const [path, value] of update.changes) info.set(path, value)
     }
     const state = info.get('info.state')?.text
     if (state === 'error') throw failureOf(method, info.get('info.error'))
@@ -104,6 +103,11 @@ function decodeRunning(info: XmlElement): VsphereTask | undefined {
     queuedAt: info.date('queueTime'),
     user: info.string('reason.userName'),
   }
+}
+
+function reportProgress({ changes }: RawUpdate, onProgress: TaskOptions['onProgress']): void {
+  const progress = changes.get('info.progress')
+  if (progress !== undefined) onProgress?.(progress.asNumber())
 }
 
 function failureOf(method: string, error: XmlElement | undefined): VsphereError {

@@ -46,7 +46,7 @@ export async function findVm(
   const args = { uuid: instanceUuid, vmSearch: true, instanceUuid: true }
   const call = { target: vim.service('searchIndex'), method: 'FindByUuid', args }
   const ref = (await vim.call(call, { signal })).ref('returnval')
-  return ref === undefined ? undefined : await getVm(vim, ref, signal)
+  return ref === undefined ? undefined : getVm(vim, ref, signal)
 }
 
 function toUnreadable(vm: ObjectContent): UnreadableVm {

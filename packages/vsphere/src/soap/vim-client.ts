@@ -85,7 +85,7 @@ export class VimClient {
     }
     await this.#renew(generation, options.signal)
     if (options.isSessionBound) throw new SessionRenewed()
-    return await this.#send(call, options)
+    return this.#send(call, options)
   }
 
   /** Logs out as well as it can and closes all connections. */
@@ -139,7 +139,7 @@ export class VimClient {
 
 /** Waits for a promise that is shared with others, without taking it away from them. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await promise
+  if (signal === undefined) return promise
   signal.throwIfAborted()
   const { promise: aborted, reject } = Promise.withResolvers<never>()
   const abort = () => reject(signal.reason)
