@@ -8,6 +8,8 @@ export interface Principal {
   can(permission: Permission): boolean
   /** The code to refuse with when `can` says no; `forbidden` when absent. */
   readonly refusal?: ProblemCode
+  /** The session whose token it came with. */
+  readonly sessionId?: string
 }
 
 /** A principal that may do what its role allows. */

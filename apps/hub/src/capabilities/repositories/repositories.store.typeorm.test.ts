@@ -1,0 +1,9 @@
+import { testDatabases } from '../../testing/test-database.ts'
+import { repositoriesStoreSuite } from './repositories.store.suite.ts'
+import { RepositoriesTypeormStore } from './repositories.store.typeorm.ts'
+
+const databases = testDatabases()
+repositoriesStoreSuite(
+  'the repositories store on SQLite',
+  async () => new RepositoriesTypeormStore(await databases.open()),
+)
