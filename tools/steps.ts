@@ -23,6 +23,7 @@ const CHECKS: Step[] = [
   check('unused code', 'pnpm exec knip'),
   check('licences of packages', 'node tools/check-licences.ts'),
   check('problem pages', 'node tools/check-problem-pages.ts'),
+  check('links and paths of documents', 'node tools/check-links.ts'),
   check('generated documents', 'node tools/generate.ts --check'),
   check('nothing foreign in the tree', 'node tools/check-tree.ts'),
   check('Rust format', 'cargo fmt --all --check'),
