@@ -5,7 +5,7 @@
 
 /** The capabilities of the Hub by level. An import goes down or stays on its level; news goes up as events. */
 export const CAPABILITY_LEVELS = [
-  ['auth', 'jobs', 'progress', 'tunnel'],
+  ['auth', 'health', 'jobs', 'progress', 'tunnel'],
   ['enrollment', 'inventory', 'vcenters', 'repositories'],
   ['policies'],
   ['backups', 'replications'],

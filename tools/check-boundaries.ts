@@ -44,7 +44,7 @@ export async function checkBoundaries(root: string): Promise<Boundaries> {
 export function complaintsOf({ violations, moduleCounts, unknownCapabilities }: Boundaries): string[] {
   const unseen = [...moduleCounts].filter(([, count]) => count === 0)
   return [
-    ...violations.map(({ rule, from, to }) => `${rule}: ${from} must not import ${to}`),
+    ...violations.map(({ rule, from, to }) => `${rule}: ${from} imports ${to}`),
     ...unseen.map(([unit]) => `${unit}: no module was looked at`),
     ...unknownCapabilities.map(path => `${path}: give it a level in .dependency-cruiser.mjs`),
     ...(moduleCounts.size === 0 ? ['no app and no package was found'] : []),
