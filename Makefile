@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 # Node, pnpm and the folder for build output come from here, so that a plain shell is enough.
 IN := source infra/env.sh &&
 
-.PHONY: help bootstrap bootstrap-checks install build demo test ready bench generate check-generated fmt lint deny
+.PHONY: help bootstrap bootstrap-checks bootstrap-bench install engine build demo test ready bench generate check-generated fmt lint deny
 
 help: ## List the tasks
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -21,12 +21,14 @@ test: bootstrap-checks ## Everything that CI runs; the last line counts what pas
 ready: bootstrap-checks install ## The checks without the tests: format, lint, types, layers, licences, documents
 	@$(IN) node tools/test-all.ts ready
 
-bench: build ## Measure the product beside its peers
+bench: bootstrap-bench build ## Measure the product beside its peers
 	@$(IN) infra/bench/bench.sh
 
-build: install ## Build what is not run from source: the native engine and the vSphere lab
-	@$(IN) tools/build-native.sh
+build: engine ## Build what is not run from source: the native engine and the vSphere lab
 	@$(IN) infra/vsphere-lab/build.sh
+
+engine: install ## Build the native engine alone
+	@tools/build-native.sh
 
 install: bootstrap ## Install the JavaScript packages of the lock file
 	@$(IN) pnpm install --frozen-lockfile --reporter=append-only --loglevel=warn
@@ -36,6 +38,9 @@ bootstrap: ## Install what the system lacks for the demo
 
 bootstrap-checks: ## Install what the system lacks for the checks
 	@infra/bootstrap.sh --checks
+
+bootstrap-bench: ## Install what the system lacks for the benchmark
+	@infra/bootstrap.sh --bench
 
 generate: install ## Rewrite the generated documents from the contract
 	@$(IN) node tools/generate.ts

@@ -3,6 +3,7 @@
 #
 #   infra/bootstrap.sh            what `make demo` needs
 #   infra/bootstrap.sh --checks   also what only `make test` and `make ready` need
+#   infra/bootstrap.sh --bench    also what only `make bench` needs: its programs and the peers that Debian has
 #
 # It may be run as often as you like: what is there already is left alone, and nothing is asked.
 # Debian packages go into the system (as root, or through sudo without a password). Everything else
@@ -25,6 +26,10 @@ readonly NODE_VERSION
 readonly DEBIAN_PACKAGES=(
   ca-certificates curl e2fsprogs gcc git libc6-dev libnbd-bin make nbdkit openssl procps qemu-utils restic
 )
+readonly BENCH_PACKAGES=(
+  b3sum borgbackup fdisk fio fuse3 iperf3 libnbd-dev libssl-dev libzstd-dev python3 python3-llfuse time
+  util-linux-extra
+)
 
 main() {
   mkdir -p "$TOOLS/bin"
@@ -35,10 +40,13 @@ main() {
   require_go
   install_debian_packages "${DEBIAN_PACKAGES[@]}"
   install_node_and_pnpm
-  if [ "${1:-}" = --checks ]; then
-    require_rust_components
-    install_cargo_deny
-  fi
+  case "${1:-}" in
+    --checks)
+      require_rust_components
+      install_cargo_deny
+      ;;
+    --bench) install_debian_packages "${BENCH_PACKAGES[@]}" ;;
+  esac
   say "ready: node $(node --version), pnpm $(pnpm --version), $(rustc --version | cut -d' ' -f1-2), $(go env GOVERSION)"
 }
 
