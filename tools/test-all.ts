@@ -63,6 +63,8 @@ function seconds(durationMs: number): string {
 if (import.meta.main) {
   const stop = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => stop.abort())
+  // Nobody reads on, as in `make test | head`: end as on a signal, so that no step outlives us.
+  process.stdout.on('error', () => stop.abort())
   const folder = mkdtempSync(join(tmpdir(), 'sendense-test-'))
   try {
     const isGood = await testAll({
