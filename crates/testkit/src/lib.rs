@@ -1,3 +1,4 @@
 //! Test doubles: faulty storage, NBD servers, disk patterns.
 
+pub mod nbd_server;
 pub mod storage;

@@ -1,0 +1,35 @@
+//! What a disk can do for whoever reads it.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Error, Extent, Result};
+
+/// A disk whose content does not change while it is read. Reads may run at the same time.
+#[async_trait]
+pub trait BlockSource: Send + Sync {
+    /// Bytes of the disk.
+    fn size_bytes(&self) -> u64;
+
+    /// Exactly `length` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] beyond the end; whatever the source fails with otherwise.
+    async fn read(&self, offset: u64, length: usize) -> Result<Bytes>;
+
+    /// Where there may be something else than zeroes, sorted and disjoint. A source that does not know says
+    /// everywhere.
+    ///
+    /// # Errors
+    /// Whatever the source fails with.
+    async fn allocated(&self) -> Result<Vec<Extent>>;
+}
+
+/// Refuses what reaches beyond the end.
+pub(crate) fn check_range(offset: u64, length: usize, size_bytes: u64) -> Result<()> {
+    let length = length as u64;
+    match offset.checked_add(length) {
+        Some(end) if end <= size_bytes => Ok(()),
+        _ => Err(Error::OutOfRange { offset, length, size_bytes }),
+    }
+}
