@@ -42,7 +42,7 @@ export async function runStep(
   const child = spawn('bash', ['-euo', 'pipefail', '-c', step.command], {
     stdio: ['ignore', output, output],
     detached: true,
-    env: { ...process.env, CI: 'true', REPORT: reportFile },
+    env: { ...process.env, CI: 'true', NO_COLOR: '1', REPORT: reportFile },
   })
   const limit = AbortSignal.timeout(step.timeLimitMinutes * 60_000)
   const exitCode = await ended(child, AbortSignal.any(signal ? [limit, signal] : [limit]))
