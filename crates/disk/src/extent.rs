@@ -157,7 +157,7 @@ mod tests {
         fn alignment_covers_every_unit_that_was_touched(extents in any_extents(), unit in 1..33_u64) {
             let aligned = ExtentSet::new(extents.clone()).align(unit, SIZE);
             let bits = bitmap(&extents);
-            let touched = |byte: u64| (byte / unit * unit..((byte / unit + 1) * unit).min(SIZE)).any(|b| bits[b as usize]);
+            let touched = |byte: u64| (byte / unit * unit..((byte / unit + 1) * unit).min(SIZE)).any(|b| bits[usize::try_from(b).unwrap()]);
             prop_assert!(is_normal(&aligned));
             prop_assert_eq!((0..SIZE).map(touched).collect::<Vec<_>>(), bitmap(aligned.extents()));
         }

@@ -86,7 +86,7 @@ mod tests {
     async fn it_reads_the_file_and_knows_its_holes() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(10 << 20).unwrap();
-        file.as_file().write_all_at(&[7; 65_536], 4 << 20).unwrap();
+        file.as_file().write_all_at(&vec![7; 65_536], 4 << 20).unwrap();
         let source = FileSource::open(file.path()).unwrap();
         assert_eq!(source.size_bytes(), 10 << 20);
         assert_eq!(source.read(4 << 20, 3).await.unwrap().as_ref(), [7, 7, 7]);

@@ -56,10 +56,7 @@ mod tests {
         assert!(source.read(source.size_bytes(), 1).await.is_err());
         assert!(source.read(u64::MAX, 1).await.is_err());
         let extents = source.allocated().await.unwrap();
-        let expected = [(GRANULE, GRANULE), (3 * GRANULE, 7)];
-        assert_eq!(
-            extents.iter().map(|one| (one.offset as usize, one.length as usize)).collect::<Vec<_>>(),
-            expected
-        );
+        let expected = [(GRANULE as u64, GRANULE as u64), (3 * GRANULE as u64, 7)];
+        assert_eq!(extents.iter().map(|one| (one.offset, one.length)).collect::<Vec<_>>(), expected);
     }
 }

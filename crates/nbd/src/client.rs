@@ -199,7 +199,7 @@ fn append(extents: &mut Vec<Extent>, start: u64, ranges: &[StatusRange], from: u
         }
         match extents.last_mut() {
             Some(before) if (before.is_hole, before.is_zero) == (*is_hole, *is_zero) => {
-                before.length += last - first
+                before.length += last - first;
             }
             _ => extents.push(Extent {
                 offset: first,

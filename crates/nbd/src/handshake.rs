@@ -83,7 +83,7 @@ async fn go(stream: &mut Box<dyn Stream>, export: &str, has_block_status: bool) 
         match reply {
             Reply::Export { size_bytes, flags } => info = Some((size_bytes, flags)),
             Reply::BlockSize { minimum, maximum, .. } => {
-                (block_bytes_min, request_bytes_max) = (minimum, maximum)
+                (block_bytes_min, request_bytes_max) = (minimum, maximum);
             }
             _ => {}
         }

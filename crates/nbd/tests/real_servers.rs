@@ -1,4 +1,9 @@
 //! The client against nbdkit and qemu-nbd.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "A test stops at what it does not expect."
+)]
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
