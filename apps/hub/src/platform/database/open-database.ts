@@ -28,7 +28,7 @@ export async function openDatabase(url: string, schema: Schema): Promise<OpenDat
 /** On SQLite a second connection, so that nobody sees what an open transaction has not committed. */
 async function readerOf(writer: DataSource, url: string, schema: Schema): Promise<DataSource> {
   if (!isSqlite(url)) return writer
-  return await new DataSource({ ...optionsOf(url, schema), migrations: [] }).initialize()
+  return new DataSource({ ...optionsOf(url, schema), migrations: [] }).initialize()
 }
 
 function optionsOf(url: string, { entities, migrations }: Schema): DataSourceOptions {

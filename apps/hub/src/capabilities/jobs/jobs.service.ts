@@ -1,0 +1,309 @@
+import {
+  type DiskProgress,
+  type JobId,
+  JobId as JobIdSchema,
+  type JobKind,
+  type JobState,
+  type Page,
+  type PageQuery,
+  type Progress,
+} from '@sendense/contracts'
+import { AppError, type Clock, type Logger, newId } from '@sendense/platform'
+import type { JobDefinition, Recovery } from './job-definition.ts'
+import type { Job, JobEvent, JobFilter, JobsStore } from './jobs.store.ts'
+import { LiveJob } from './live-job.ts'
+import { toProgress } from './progress-view.ts'
+import { recoverJob } from './recover-job.ts'
+import { type Ending, ended, runJob } from './run-job.ts'
+
+const HEARTBEAT_MS = 10_000
+const LEASE_MS = 60_000
+
+export interface JobsOptions {
+  store: JobsStore
+  clock: Clock
+  log: Logger
+  /** Jobs that run at the same time; the others are queued. */
+  runningMax?: number
+  /** How long a stop waits for jobs to clean up. */
+  stopGraceMs?: number
+}
+
+export interface StartJob {
+  kind: JobKind
+  /** What the job is about, for people. */
+  subject: string
+  subjectId: string
+  /** Kept with the job: no secrets. */
+  input: unknown
+  /** One job at a time may hold it. */
+  lockKey?: string
+}
+
+interface Queued {
+  readonly live: LiveJob
+  readonly isResumed: boolean
+}
+
+/** Every long operation of the Hub: persisted, watched, cancelled and taken up again in one way. */
+export class JobsService {
+  readonly #options: Required<JobsOptions>
+  /** Under this name the process holds the leases of its jobs. */
+  readonly #processId = newId()
+  // One input type a kind; the definition itself checks what it is given.
+  readonly #definitions = new Map<JobKind, JobDefinition<unknown>>()
+  readonly #live = new Map<JobId, LiveJob>()
+  readonly #queue: Queued[] = []
+  readonly #running = new Set<Promise<void>>()
+  readonly #closed = new AbortController()
+
+  constructor(options: JobsOptions) {
+    this.#options = { runningMax: 16, stopGraceMs: 10_000, ...options }
+    this.#beat().catch(() => undefined)
+  }
+
+  /** Makes a kind of job known. To be done before `recover` and before the first start. */
+  define<Input>(definition: JobDefinition<Input>): void {
+    this.#definitions.set(definition.kind, definition as JobDefinition<unknown>)
+  }
+
+  /** Starts a job, or queues it. Fails with `job-already-running` when its lock key is held. */
+  async start({ kind, subject, subjectId, input, lockKey }: StartJob): Promise<JobId> {
+    const definition = this.#definitionOf(kind)
+    if (this.#closed.signal.aborted) throw new AppError('job-interrupted', { detail: 'The Hub is stopping.' })
+    const job: Job = {
+      id: JobIdSchema.parse(newId()),
+      kind,
+      subject,
+      subjectId,
+      state: 'queued',
+      lockKey: lockKey ?? null,
+      input: definition.input.parse(input),
+      steps: definition.steps.map(step => ({ ...step, state: 'waiting', startedAt: null, finishedAt: null })),
+      disks: [],
+      failure: null,
+      result: null,
+      createdAt: this.#options.clock.now(),
+      startedAt: null,
+      finishedAt: null,
+      deadlineAt: null,
+      ...this.#lease(),
+    }
+    if (!(await this.#options.store.add(job))) {
+      const detail = `A job of kind ${kind} is running for ${subject} already`
+      throw new AppError('job-already-running', { detail })
+    }
+    this.#enqueue(job, { isResumed: false })
+    return job.id
+  }
+
+  /** Asks a job to end. It is cancelled when it has cleaned up. */
+  async cancel(jobId: JobId): Promise<Progress> {
+    const live = this.#runningHere(jobId)
+    if (!live) throw new AppError('conflict', { detail: `The job is ${(await this.#get(jobId)).state}` })
+    if (live.job.state === 'cancelling') return live.progress
+    const position = this.#queue.findIndex(queued => queued.live === live)
+    if (position >= 0) {
+      this.#queue.splice(position, 1)
+      await this.#end(live, { state: 'cancelled' })
+      return live.progress
+    }
+    await live.change({ state: 'cancelling' })
+    await this.#note(jobId, 'info', 'Cancelling was asked for')
+    live.stop.abort(new AppError('job-cancelled'))
+    return live.progress
+  }
+
+  async get(jobId: JobId): Promise<Progress> {
+    return this.#live.get(jobId)?.progress ?? toProgress(await this.#get(jobId))
+  }
+
+  /** The state of a job; undefined when there is none. */
+  async stateOf(jobId: JobId): Promise<JobState | undefined> {
+    const job = this.#live.get(jobId)?.job ?? (await this.#options.store.get(jobId))
+    return job?.state
+  }
+
+  async list(query: PageQuery & JobFilter): Promise<Page<Progress>> {
+    const page = await this.#options.store.list(query)
+    return { ...page, items: page.items.map(job => this.#live.get(job.id)?.progress ?? toProgress(job)) }
+  }
+
+  /** The progress now, each change, and the end. */
+  async *watch(jobId: JobId, signal: AbortSignal): AsyncGenerator<Progress> {
+    const live = this.#live.get(jobId)
+    if (live) yield* live.watch(signal)
+    else yield toProgress(await this.#get(jobId))
+  }
+
+  /** The history of a job, oldest first. */
+  events(jobId: JobId): Promise<JobEvent[]> {
+    return this.#options.store.listEvents(jobId)
+  }
+
+  /** Records a step that is done elsewhere. Does nothing for a job that does not run here. */
+  async setStep(jobId: JobId, step: string, state: 'running' | 'succeeded' | 'failed'): Promise<void> {
+    await this.#runningHere(jobId)?.setStep(step, state)
+  }
+
+  /** Tells how far the disks of a job are. Does nothing for a job that does not run here. */
+  report(jobId: JobId, disks: readonly DiskProgress[]): void {
+    this.#runningHere(jobId)?.report(disks)
+  }
+
+  /**
+   * Takes over what earlier processes left: queued jobs are queued again, running ones are recovered as their kind
+   * says. To be called once, when all kinds are defined. With `isAlone` no other process can hold a lease.
+   */
+  async recover({ isAlone }: { isAlone: boolean }): Promise<void> {
+    const now = this.#options.clock.now()
+    for (const job of await this.#options.store.listUnfinished()) {
+      const isHeld = job.leaseExpiresAt !== null && job.leaseExpiresAt > now
+      if (this.#live.has(job.id) || (isHeld && !isAlone)) continue
+      await this.#recoverOne(job)
+    }
+  }
+
+  /** Stops: no new jobs, and those that run are aborted and given some time to clean up. */
+  async close(): Promise<void> {
+    this.#closed.abort()
+    this.#queue.length = 0
+    const reason = new AppError('job-interrupted', { detail: 'The Hub was stopped while the job ran' })
+    for (const live of this.#live.values()) live.stop.abort(reason)
+    const grace = new AbortController()
+    const timeout = this.#options.clock.sleep(this.#options.stopGraceMs, grace.signal).catch(() => undefined)
+    await Promise.race([Promise.all(this.#running), timeout])
+    grace.abort()
+    for (const live of this.#live.values()) live.leave()
+    this.#live.clear()
+  }
+
+  #definitionOf(kind: JobKind): JobDefinition<unknown> {
+    const definition = this.#definitions.get(kind)
+    if (!definition) throw new Error(`Jobs of kind ${kind} were not defined`)
+    return definition
+  }
+
+  #runningHere(jobId: JobId): LiveJob | undefined {
+    const live = this.#live.get(jobId)
+    return live?.isEnding === false ? live : undefined
+  }
+
+  async #get(jobId: JobId): Promise<Job> {
+    const job = await this.#options.store.get(jobId)
+    if (!job) throw new AppError('not-found', { detail: `There is no job ${jobId}.` })
+    return job
+  }
+
+  #enqueue(job: Job, { isResumed }: { isResumed: boolean }): void {
+    const log = this.#options.log.child({ jobId: job.id, kind: job.kind })
+    const live = new LiveJob(job, { ...this.#options, log })
+    this.#live.set(job.id, live)
+    this.#queue.push({ live, isResumed })
+    this.#runNext()
+  }
+
+  #runNext(): void {
+    while (this.#running.size < this.#options.runningMax) {
+      const next = this.#queue.shift()
+      if (!next) return
+      const running = this.#run(next).finally(() => {
+        this.#running.delete(running)
+        this.#runNext()
+      })
+      this.#running.add(running)
+    }
+  }
+
+  /** Never rejects: what happens to a job is written to the job. */
+  async #run({ live, isResumed }: Queued): Promise<void> {
+    const { clock, log } = this.#options
+    const { id, kind } = live.job
+    const definition = this.#definitionOf(kind)
+    try {
+      const startedAt = live.job.startedAt ?? clock.now()
+      const deadlineAt = new Date(clock.now().getTime() + definition.timeoutMs)
+      await live.change({ state: 'running', startedAt, deadlineAt, ...this.#lease() })
+      await this.#note(id, 'info', isResumed ? 'Taken up again' : 'Started')
+      const ending = await runJob(live, definition, {
+        clock,
+        log: log.child({ jobId: id, kind }),
+        isResumed,
+        note: (level, message) => this.#note(id, level, message),
+      })
+      if (this.#isToBeContinued(ending, definition)) live.leave()
+      else await this.#end(live, ending)
+    } catch (error) {
+      log.error('The state of a job could not be stored', { jobId: id, error })
+      live.leave()
+      this.#live.delete(id)
+    }
+  }
+
+  /** A kind that can recover is not failed by a stop: the next process goes on with it. */
+  #isToBeContinued(ending: Ending, definition: JobDefinition<unknown>): boolean {
+    const isInterrupted = ending.state === 'failed' && ending.failure.code === 'job-interrupted'
+    return isInterrupted && definition.recover !== undefined && this.#closed.signal.aborted
+  }
+
+  async #end(live: LiveJob, ending: Ending): Promise<void> {
+    const { clock, log } = this.#options
+    const { id, kind } = live.job
+    await this.#note(id, ending.state === 'failed' ? 'error' : 'info', wordsOf(ending))
+    await live.end(ended(live.job, ending, clock.now()))
+    this.#live.delete(id)
+    log.info('A job has ended', { jobId: id, kind, ...ending })
+  }
+
+  async #recoverOne(job: Job): Promise<void> {
+    const recovery = await recoverJob(job, this.#definitions.get(job.kind), this.#options.log)
+    await this.#note(job.id, 'warn', 'The Hub was restarted before the job had ended')
+    if (recovery.next === 'run') {
+      this.#enqueue({ ...job, state: 'queued', ...this.#lease() }, { isResumed: job.startedAt !== null })
+    } else {
+      await this.#end(new LiveJob(job, this.#options), endingOf(recovery))
+    }
+  }
+
+  async #note(jobId: JobId, level: JobEvent['level'], message: string): Promise<void> {
+    await this.#options.store.addEvent({ id: newId(), jobId, at: this.#options.clock.now(), level, message })
+  }
+
+  #lease(): Pick<Job, 'heartbeatAt' | 'leaseOwner' | 'leaseExpiresAt'> {
+    const now = this.#options.clock.now()
+    return {
+      heartbeatAt: now,
+      leaseOwner: this.#processId,
+      leaseExpiresAt: new Date(now.getTime() + LEASE_MS),
+    }
+  }
+
+  /** Ends by the rejection of the last sleep. */
+  async #beat(): Promise<void> {
+    const { clock, store, log } = this.#options
+    for (;;) {
+      await clock.sleep(HEARTBEAT_MS, this.#closed.signal)
+      if (this.#live.size === 0) continue
+      const now = clock.now()
+      await store
+        .renewLeases(this.#processId, now, new Date(now.getTime() + LEASE_MS))
+        .catch(error => log.warn('The leases of the jobs could not be renewed', { error }))
+    }
+  }
+}
+
+function endingOf(recovery: Exclude<Recovery, { next: 'run' }>): Ending {
+  switch (recovery.next) {
+    case 'succeed':
+      return { state: 'succeeded', result: recovery.result }
+    case 'fail':
+      return { state: 'failed', failure: recovery.failure }
+    case 'cancel':
+      return { state: 'cancelled' }
+  }
+}
+
+function wordsOf(ending: Ending): string {
+  if (ending.state !== 'failed') return ending.state === 'succeeded' ? 'Succeeded' : 'Cancelled'
+  return `Failed with ${ending.failure.code}: ${ending.failure.detail}`
+}
