@@ -55,7 +55,7 @@ function decodeDisk(device: XmlElement, controllers: ReadonlyMap<number, Vsphere
     key: device.need('key').asNumber(),
     label: device.string('deviceInfo.label') ?? '',
     backing: file,
-    datastore: /^\[([^\]]*)\]/.exec(file)?.[1] ?? '',
+    datastore: /^\[(.*?)\](?: |$)/.exec(file)?.[1] ?? '',
     capacityBytes: device.number('capacityInBytes') ?? device.need('capacityInKB').asNumber() * 1024,
     diskMode,
     isIndependent: diskMode.startsWith('independent'),
