@@ -1,14 +1,38 @@
 import { AuthEntities } from './capabilities/auth/auth.entities.ts'
+import { BackupEntities } from './capabilities/backups/backups.entities.ts'
+import { EnrollmentEntities } from './capabilities/enrollment/enrollment.entities.ts'
+import { InventoryEntities } from './capabilities/inventory/inventory.entities.ts'
 import { JobEntities } from './capabilities/jobs/jobs.entities.ts'
 import { RepositoryEntities } from './capabilities/repositories/repositories.entities.ts'
+import { VcenterEntities } from './capabilities/vcenters/vcenters.entities.ts'
 import { Platform1795392000001 } from './migrations/0001-platform.ts'
 import { Auth1795392000002 } from './migrations/0002-auth.ts'
 import { Jobs1795392000003 } from './migrations/0003-jobs.ts'
 import { Repositories1795392000004 } from './migrations/0004-repositories.ts'
+import { Enrollment1795392000005 } from './migrations/0005-enrollment.ts'
+import { Inventory1795392000006 } from './migrations/0006-inventory.ts'
+import { Backups1795392000007 } from './migrations/0007-backups.ts'
 import { type Schema, SettingsEntity } from './platform/database/index.ts'
 
 /** All tables, and the way to them. A capability adds its entities and its migration here. */
 export const SCHEMA: Schema = {
-  entities: [SettingsEntity, ...AuthEntities, ...JobEntities, ...RepositoryEntities],
-  migrations: [Platform1795392000001, Auth1795392000002, Jobs1795392000003, Repositories1795392000004],
+  entities: [
+    SettingsEntity,
+    ...AuthEntities,
+    ...JobEntities,
+    ...RepositoryEntities,
+    ...EnrollmentEntities,
+    ...VcenterEntities,
+    ...InventoryEntities,
+    ...BackupEntities,
+  ],
+  migrations: [
+    Platform1795392000001,
+    Auth1795392000002,
+    Jobs1795392000003,
+    Repositories1795392000004,
+    Enrollment1795392000005,
+    Inventory1795392000006,
+    Backups1795392000007,
+  ],
 }

@@ -1,6 +1,12 @@
 /** Codes by which SQLite and MariaDB name the same mistakes. */
 const UNIQUE = ['SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY', 'ER_DUP_ENTRY']
-const REFERENCED = ['SQLITE_CONSTRAINT_FOREIGNKEY', 'ER_ROW_IS_REFERENCED_2', 'ER_NO_REFERENCED_ROW_2']
+const REFERENCED = [
+  'SQLITE_CONSTRAINT_FOREIGNKEY',
+  // What SQLite says where a reference is declared with RESTRICT.
+  'SQLITE_CONSTRAINT_TRIGGER',
+  'ER_ROW_IS_REFERENCED_2',
+  'ER_NO_REFERENCED_ROW_2',
+]
 const DEADLOCK = ['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT']
 
 /** Another row has the same value in a unique column already. */

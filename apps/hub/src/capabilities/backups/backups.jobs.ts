@@ -1,0 +1,155 @@
+import {
+  BackupId,
+  CAPTURE_STEPS,
+  type CaptureStep,
+  type DiskProgress,
+  RepositoryId,
+} from '@sendense/contracts'
+import { AppError, type Clock } from '@sendense/platform'
+import { z } from 'zod'
+import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
+import type { JobDefinition, JobRun, Recovery } from '../jobs/index.ts'
+import type { BackupsPorts } from './backups.ports.ts'
+import type { BackupsStore } from './backups.store.ts'
+import { recoverCommitted } from './recover-committed.ts'
+import { BackupInput, type RunBackupOptions, runBackup } from './run-backup.ts'
+
+const DAY_MS = 24 * 60 * 60 * 1000
+
+/** What a verify job is started with. */
+export const VerifyInput = z.object({
+  backupId: BackupId,
+  repositoryId: RepositoryId,
+  restorePointId: z.string(),
+})
+export type VerifyInput = z.output<typeof VerifyInput>
+
+/** What a restore job is started with. */
+export const RestoreDiskInput = VerifyInput.extend({
+  diskKey: z.int(),
+  file: z.string(),
+  targetPath: z.string(),
+  overwrite: z.boolean(),
+})
+export type RestoreDiskInput = z.output<typeof RestoreDiskInput>
+
+const CAPTURE_TITLES: Record<CaptureStep, string> = {
+  prepare: 'Prepare the VM',
+  snapshot: 'Take the vSphere snapshot',
+  read: 'Read the disks',
+  commit: 'Make the restore point',
+  'clean-up': 'Remove the vSphere snapshot',
+}
+
+/** The job that makes a restore point. The Node reports its steps. */
+export function backupJob(options: RunBackupOptions): JobDefinition<BackupInput> {
+  return {
+    kind: 'backup',
+    input: BackupInput,
+    steps: CAPTURE_STEPS.map(name => ({ name, title: CAPTURE_TITLES[name] })),
+    timeoutMs: 7 * DAY_MS,
+    run: run => runBackup(run.input, run, options),
+    recover: ({ input, isCancelling }) => recoverBackup(input, isCancelling, options),
+  }
+}
+
+/**
+ * The process of the Hub that ran this backup is gone. Either its restore point was committed, then the backup has
+ * succeeded; or there is none, then it has failed, and what was stored serves the next one.
+ */
+async function recoverBackup(
+  { backupId, repositoryId }: BackupInput,
+  isCancelling: boolean,
+  options: RunBackupOptions,
+): Promise<Recovery> {
+  const { store, ports, clock } = options
+  const backup = await store.get(backupId)
+  if (backup?.status === 'running') {
+    const { repository } = await ports.repositories.open(repositoryId)
+    await recoverCommitted(backup, repository, options)
+  }
+  const settled = await store.get(backupId)
+  if (settled?.status === 'succeeded') {
+    return { next: 'succeed', result: { backupId, restorePointId: settled.restorePointId } }
+  }
+  const code = isCancelling ? 'job-cancelled' : 'job-interrupted'
+  const detail = 'The Hub was restarted during the backup. Run it again: what was stored is not sent again.'
+  const failure = new AppError(code, isCancelling ? {} : { detail }).toFailure()
+  await store.end(backupId, isCancelling ? 'cancelled' : 'failed', failure, clock.now())
+  return isCancelling ? { next: 'cancel' } : { next: 'fail', failure }
+}
+
+interface ReadOptions {
+  store: Pick<BackupsStore, 'markVerified'>
+  repositories: BackupsPorts['repositories']
+  clock: Clock
+}
+
+/** The job that reads a restore point back, byte for byte. */
+export function verifyJob({ store, repositories, clock }: ReadOptions): JobDefinition<VerifyInput> {
+  return {
+    kind: 'verify',
+    input: VerifyInput,
+    steps: [{ name: 'read', title: 'Read every chunk and compare its hash' }],
+    timeoutMs: 7 * DAY_MS,
+    run: async run => {
+      const { repository } = await repositories.open(run.input.repositoryId)
+      const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
+        report(run, { totalBytes, readBytes: checkedBytes, newBytes: 0 })
+      const read = () =>
+        repository.verify(run.input.restorePointId, { signal: run.signal, onProgress }).catch(throwFromEngine)
+      const { chunks, bytes, damaged } = await run.step('read', read)
+      if (damaged.length > 0) throw damageOf(damaged)
+      await store.markVerified(run.input.backupId, clock.now())
+      return { chunks, bytes }
+    },
+  }
+}
+
+/** The job that writes a disk of a restore point to a raw file. */
+export function restoreDiskJob({
+  repositories,
+}: Pick<ReadOptions, 'repositories'>): JobDefinition<RestoreDiskInput> {
+  return {
+    kind: 'restore-disk',
+    input: RestoreDiskInput,
+    steps: [{ name: 'write', title: 'Write the disk' }],
+    timeoutMs: 7 * DAY_MS,
+    run: async run => {
+      const { repositoryId, restorePointId, file, targetPath, overwrite } = run.input
+      const { repository } = await repositories.open(repositoryId)
+      const onProgress = (counters: { logicalBytes: number; doneBytes: number; writtenBytes: number }) =>
+        report(run, {
+          totalBytes: counters.logicalBytes,
+          readBytes: counters.doneBytes,
+          newBytes: counters.writtenBytes,
+        })
+      const disk = { restorePointId, file, targetPath, overwrite }
+      const write = () =>
+        repository.restoreDisk(disk, { signal: run.signal, onProgress }).catch(throwFromEngine)
+      return { ...(await run.step('write', write)) }
+    },
+  }
+}
+
+/** Work on one disk or on all of a restore point, in the counters that every job has. */
+function report(
+  run: JobRun<VerifyInput | RestoreDiskInput>,
+  { totalBytes, readBytes, newBytes }: { totalBytes: number; readBytes: number; newBytes: number },
+): void {
+  const bytes = {
+    logicalBytes: totalBytes,
+    changedBytes: totalBytes,
+    readBytes,
+    newBytes,
+    storedBytes: newBytes,
+  }
+  const diskKey = 'diskKey' in run.input ? run.input.diskKey : 0
+  const disk: DiskProgress = { diskKey, bytes, isDone: readBytes >= totalBytes && totalBytes > 0 }
+  run.report([disk])
+}
+
+function damageOf(damaged: readonly string[]): AppError {
+  const some = damaged.slice(0, 5).join('; ')
+  return new AppError('restore-point-damaged', { detail: `${damaged.length} parts are damaged: ${some}` })
+}

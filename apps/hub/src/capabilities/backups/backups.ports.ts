@@ -1,0 +1,27 @@
+import type {
+  DiskProgress,
+  JobId,
+  JobState,
+  NodeId,
+  NodeMethods,
+  RepositoryId,
+  TunnelCaller,
+} from '@sendense/contracts'
+import type { Repository } from '@sendense/engine'
+
+/** What backups need of the other capabilities, and no more: the composition root passes the real ones. */
+export interface BackupsPorts {
+  tunnels: {
+    isConnected(nodeId: NodeId): boolean
+    call(nodeId: NodeId): TunnelCaller<NodeMethods>
+  }
+  repositories: {
+    /** An open repository and its chunk size. Fails with `not-found` or `repository-unavailable`. */
+    open(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number }>
+  }
+  jobs: {
+    setStep(jobId: JobId, step: string, state: 'running' | 'succeeded' | 'failed'): Promise<void>
+    report(jobId: JobId, disks: readonly DiskProgress[]): void
+    stateOf(jobId: JobId): Promise<JobState | undefined>
+  }
+}

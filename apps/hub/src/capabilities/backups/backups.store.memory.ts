@@ -1,0 +1,66 @@
+import type { BackupId, Failure, Page, PageQuery, RepositoryId, VmId } from '@sendense/contracts'
+import { pageOfArray } from '../../testing/page-of-array.ts'
+import type { Backup, BackupCompletion, BackupFilter, BackupsStore } from './backups.store.ts'
+
+/** The fake: passes the same suite as the real store. */
+export class BackupsMemoryStore implements BackupsStore {
+  readonly #backups = new Map<BackupId, Backup>()
+
+  async add(backup: Backup): Promise<void> {
+    if (!this.#backups.has(backup.id)) this.#backups.set(backup.id, structuredClone(backup))
+  }
+
+  async get(id: BackupId): Promise<Backup | undefined> {
+    return structuredClone(this.#backups.get(id))
+  }
+
+  async list({ vmId, repositoryId, status, ...query }: PageQuery & BackupFilter): Promise<Page<Backup>> {
+    const found = [...this.#backups.values()].filter(
+      backup =>
+        (vmId === undefined || backup.vmId === vmId) &&
+        (repositoryId === undefined || backup.repositoryId === repositoryId) &&
+        (status === undefined || backup.status === status),
+    )
+    return structuredClone(pageOfArray(found, query, backup => backup.id, 'descending'))
+  }
+
+  async chain(vmId: VmId, repositoryId: RepositoryId): Promise<Backup[]> {
+    const found = [...this.#backups.values()].filter(
+      backup => backup.vmId === vmId && backup.repositoryId === repositoryId && backup.status === 'succeeded',
+    )
+    const time = (backup: Backup) => backup.capturedAt?.getTime() ?? 0
+    return structuredClone(found.sort((one, other) => time(one) - time(other)))
+  }
+
+  async complete(id: BackupId, completion: BackupCompletion): Promise<boolean> {
+    return this.#changeRunning(id, { ...completion, status: 'succeeded' })
+  }
+
+  async end(
+    id: BackupId,
+    status: 'failed' | 'cancelled',
+    failure: Failure,
+    finishedAt: Date,
+  ): Promise<boolean> {
+    return this.#changeRunning(id, { status, failure, finishedAt })
+  }
+
+  async markMissing(id: BackupId): Promise<void> {
+    this.#change(id, { status: 'missing' })
+  }
+
+  async markVerified(id: BackupId, at: Date): Promise<void> {
+    this.#change(id, { verifiedAt: at })
+  }
+
+  #changeRunning(id: BackupId, change: Partial<Backup>): boolean {
+    return this.#backups.get(id)?.status === 'running' && this.#change(id, change)
+  }
+
+  #change(id: BackupId, change: Partial<Backup>): boolean {
+    const backup = this.#backups.get(id)
+    if (!backup) return false
+    this.#backups.set(id, structuredClone({ ...backup, ...change }))
+    return true
+  }
+}

@@ -1,0 +1,81 @@
+import type {
+  BackupDisk,
+  BackupId,
+  BackupStatus,
+  Backup as BackupView,
+  ByteCounters,
+  CaptureMode,
+  Failure,
+  JobId,
+  NodeId,
+  Page,
+  PageQuery,
+  Reason,
+  RepositoryId,
+  VmId,
+} from '@sendense/contracts'
+
+/** A backup as the Hub keeps it. */
+export interface Backup {
+  id: BackupId
+  jobId: JobId
+  vmId: VmId
+  vmName: string
+  repositoryId: RepositoryId
+  nodeId: NodeId
+  status: BackupStatus
+  restorePointId: string | null
+  baseBackupId: BackupId | null
+  /** Size of the chunks that its disks are cut into; a base with another size cannot serve. */
+  chunkBytes: number
+  mode: CaptureMode | null
+  capturedAt: Date | null
+  isQuiesced: boolean
+  startedAt: Date
+  finishedAt: Date | null
+  disks: BackupDisk[]
+  skippedDisks: BackupView['skippedDisks']
+  reasons: Reason[]
+  bytes: ByteCounters
+  failure: Failure | null
+  verifiedAt: Date | null
+  tags: Record<string, string>
+}
+
+export interface BackupFilter {
+  vmId?: VmId | undefined
+  repositoryId?: RepositoryId | undefined
+  status?: BackupStatus | undefined
+}
+
+/** How a running backup ends well. */
+export type BackupCompletion = Pick<
+  Backup,
+  | 'restorePointId'
+  | 'baseBackupId'
+  | 'mode'
+  | 'capturedAt'
+  | 'isQuiesced'
+  | 'finishedAt'
+  | 'disks'
+  | 'skippedDisks'
+  | 'reasons'
+  | 'bytes'
+>
+
+export interface BackupsStore {
+  /** Adds a backup; does nothing when it is there already. */
+  add(backup: Backup): Promise<void>
+  get(id: BackupId): Promise<Backup | undefined>
+  /** Newest first. */
+  list(query: PageQuery & BackupFilter): Promise<Page<Backup>>
+  /** All `succeeded` backups of a VM in a repository, oldest capture first. */
+  chain(vmId: VmId, repositoryId: RepositoryId): Promise<Backup[]>
+  /** Turns a running backup into a succeeded one, with its disks, in one transaction. False when it does not run. */
+  complete(id: BackupId, completion: BackupCompletion): Promise<boolean>
+  /** Turns a running backup into a failed or cancelled one. False when it does not run. */
+  end(id: BackupId, status: 'failed' | 'cancelled', failure: Failure, finishedAt: Date): Promise<boolean>
+  /** Notes that the restore point of a succeeded backup is gone. */
+  markMissing(id: BackupId): Promise<void>
+  markVerified(id: BackupId, at: Date): Promise<void>
+}

@@ -1,0 +1,273 @@
+import {
+  type HubMethods,
+  type NodeId,
+  reasonOf,
+  TUNNEL_VERSION,
+  type TunnelHandlers,
+  type VmManifest,
+} from '@sendense/contracts'
+import type { CaptureSession, DataPlane } from '@sendense/engine'
+import { AppError, type Clock, type Logger, VERSION } from '@sendense/platform'
+import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
+import type { BackupsPorts } from './backups.ports.ts'
+import type { Backup, BackupsStore } from './backups.store.ts'
+import { planDisk } from './base-selection.ts'
+import { type ActiveCapture, type CaptureRegistry, endCapture, mergeReasons } from './capture-registry.ts'
+import { findBase } from './find-base.ts'
+import {
+  backupTag,
+  completionOf,
+  diskFile,
+  MANIFEST_FILE,
+  type RestorePointManifest,
+} from './restore-point-manifest.ts'
+
+/** A session whose Node is silent for this long ends by itself; what it stored stays. */
+const SESSION_IDLE_MS = 10 * 60_000
+
+interface Options {
+  store: BackupsStore
+  captures: CaptureRegistry
+  dataPlane: DataPlane
+  ports: BackupsPorts
+  clock: Clock
+  log: Logger
+  /** Notes a sign of life. */
+  onHello(nodeId: NodeId, version: string): Promise<void>
+}
+
+type Params<N extends keyof HubMethods> = Parameters<TunnelHandlers<HubMethods>[N]>[0]
+
+/**
+ * The Hub's side of a capture. The Node calls in this order: planCapture once its snapshot stands, beginDisk for
+ * each disk, then it sends over the data plane, then commitCapture, then it cleans up and calls finishCapture.
+ */
+export class CaptureHandlers {
+  readonly #options: Options
+
+  constructor(options: Options) {
+    this.#options = options
+  }
+
+  /** The methods for one Node. */
+  for(nodeId: NodeId): TunnelHandlers<HubMethods> {
+    const own = (params: { jobId: Params<'reportStep'>['jobId'] }) =>
+      this.#options.captures.ofNode(nodeId, params.jobId)
+    return {
+      hello: params => this.#hello(nodeId, params),
+      reportStep: async params => {
+        await this.#options.ports.jobs.setStep(own(params).backup.jobId, params.step, params.state)
+        return {}
+      },
+      reportProgress: async params => {
+        this.#options.ports.jobs.report(own(params).backup.jobId, params.disks)
+        return {}
+      },
+      planCapture: params => this.#plan(own(params), params),
+      beginDisk: params => this.#beginDisk(own(params), params),
+      commitCapture: params => this.#commit(nodeId, params),
+      finishCapture: async params => this.#finish(nodeId, params),
+    }
+  }
+
+  async #hello(nodeId: NodeId, { version, tunnelVersion, captures }: Params<'hello'>) {
+    if (Math.abs(tunnelVersion - TUNNEL_VERSION) > 1) {
+      throw new AppError('protocol-mismatch', {
+        detail: `The Node speaks version ${tunnelVersion} of the tunnel, the Hub ${TUNNEL_VERSION}.`,
+      })
+    }
+    await this.#options.onHello(nodeId, version)
+    const known = new Map(captures.map(capture => [capture.jobId, capture]))
+    for (const capture of this.#options.captures.allOf(nodeId)) {
+      if (!known.has(capture.backup.jobId)) {
+        endCapture(capture, 'node-lost', 'The Node was restarted during the capture.')
+      }
+    }
+    for (const { jobId, state } of captures) {
+      if (state === 'running' && !this.#options.captures.find(jobId)) this.#cancelOrphan(nodeId, jobId)
+    }
+    return { version: VERSION, tunnelVersion: TUNNEL_VERSION }
+  }
+
+  /** A capture that the Hub gave up while the tunnel was down: the Node shall clean it up. */
+  #cancelOrphan(nodeId: NodeId, jobId: Params<'finishCapture'>['jobId']): void {
+    this.#options.ports.tunnels
+      .call(nodeId)
+      .cancelCapture({ jobId })
+      .catch(error =>
+        this.#options.log.warn('An orphaned capture could not be cancelled', { nodeId, jobId, error }),
+      )
+  }
+
+  async #plan(capture: ActiveCapture, params: Params<'planCapture'>) {
+    const { backup, requestedMode, repository } = capture
+    const { base, isBaseMissing, reasons } = await findBase(this.#options.store, backup, repository)
+    capture.base = base
+    capture.facts = {
+      capturedAt: new Date(params.capturedAt),
+      isQuiesced: params.isQuiesced,
+      reasons: [...params.reasons, ...reasons],
+      manifest: params.manifest,
+      changeIds: new Map(params.disks.map(disk => [disk.diskKey, disk.changeId])),
+    }
+    const session = capture.session ?? (await this.#openSession(capture))
+    capture.session = session
+    const selection = { requestedMode, chunkBytes: backup.chunkBytes, base, isBaseMissing }
+    return {
+      disks: params.disks.map(({ diskKey }) => planDisk(diskOf(params.manifest, diskKey), selection)),
+      dataPlane: {
+        port: this.#options.dataPlane.port,
+        captureId: session.id,
+        ticket: session.ticket,
+        chunkBytes: backup.chunkBytes,
+      },
+    }
+  }
+
+  #openSession({ repository, backup }: ActiveCapture): Promise<CaptureSession> {
+    return repository
+      .beginCapture({
+        captureId: backup.jobId,
+        dataPlane: this.#options.dataPlane,
+        chunkBytes: backup.chunkBytes,
+        idleTimeoutMs: SESSION_IDLE_MS,
+      })
+      .catch(throwFromEngine)
+  }
+
+  async #beginDisk(capture: ActiveCapture, params: Params<'beginDisk'>) {
+    const { session, facts, base } = planned(capture)
+    const { diskKey, sizeBytes, mode } = params
+    const disk = diskOf(facts.manifest, diskKey)
+    const before = base?.disks.find(one => one.key === diskKey)
+    if (mode === 'incremental' && (!base || !before)) {
+      throw new AppError('conflict', { detail: `There is no base for disk ${diskKey}.` })
+    }
+    await session
+      .beginDisk({
+        diskKey: String(diskKey),
+        sizeBytes,
+        ...(mode === 'incremental' &&
+          base &&
+          before && {
+            base: { restorePointId: base.restorePointId, file: before.file },
+          }),
+      })
+      .catch(throwFromEngine)
+    const planReason =
+      mode === 'full'
+        ? planDisk(disk, {
+            requestedMode: capture.requestedMode,
+            chunkBytes: capture.backup.chunkBytes,
+            base,
+            isBaseMissing: facts.reasons.some(reason => reason.code === 'restore-point-missing'),
+          }).reason
+        : undefined
+    capture.disks.set(diskKey, {
+      key: diskKey,
+      file: diskFile(diskKey),
+      sizeBytes,
+      mode,
+      reasons: mergeReasons(planReason, params.reasons),
+    })
+    return {}
+  }
+
+  async #commit(nodeId: NodeId, params: Params<'commitCapture'>) {
+    const capture = this.#options.captures.ofNode(nodeId, params.jobId)
+    if (capture.committed) return capture.committed
+    const { session } = planned(capture)
+    const manifest = manifestOf(capture, params.disks, session.counters().disks)
+    const report = await session
+      .commit({
+        hostname: manifest.vm.name,
+        time: new Date(manifest.capturedAt),
+        tags: ['sendense', backupTag(capture.backup.id)],
+        files: [{ name: MANIFEST_FILE, text: JSON.stringify(manifest, null, 2) }],
+        ...(capture.base && { parent: capture.base.restorePointId }),
+      })
+      .catch(throwFromEngine)
+    const { restorePointId } = report
+    capture.committed = { backupId: capture.backup.id, restorePointId }
+    const finishedAt = this.#options.clock.now()
+    await this.#options.store.complete(
+      capture.backup.id,
+      completionOf(manifest, { restorePointId, finishedAt }),
+    )
+    this.#options.log.info('A restore point was made', { backupId: capture.backup.id, restorePointId })
+    return capture.committed
+  }
+
+  /** The Node may say it twice, or of a capture that the Hub has forgotten: both are fine. */
+  #finish(nodeId: NodeId, { jobId, state, failure, leftovers }: Params<'finishCapture'>) {
+    const capture = this.#options.captures.find(jobId)
+    if (capture?.nodeId === nodeId) capture.outcome.resolve({ state, failure, leftovers })
+    if (leftovers.length > 0)
+      this.#options.log.warn('The Node could not clean up everything', { jobId, leftovers })
+    return {}
+  }
+}
+
+function planned(capture: ActiveCapture) {
+  const { session, facts, base } = capture
+  if (!session || !facts) throw new AppError('conflict', { detail: 'The capture was not planned yet.' })
+  return { session, facts, base }
+}
+
+function diskOf(manifest: VmManifest, diskKey: number) {
+  const disk = manifest.disks.find(one => one.key === diskKey)
+  if (!disk) throw new AppError('request-invalid', { detail: `The manifest has no disk ${diskKey}.` })
+  return disk
+}
+
+function manifestOf(
+  capture: ActiveCapture,
+  reported: Params<'commitCapture'>['disks'],
+  received: readonly { diskKey: string; storedBytes: number }[],
+): RestorePointManifest {
+  const { facts } = planned(capture)
+  const { backup, disks, base } = capture
+  const all = [...disks.values()].map(disk => {
+    const bytes = reported.find(one => one.diskKey === disk.key)?.bytes
+    const storedBytes = received.find(one => one.diskKey === String(disk.key))?.storedBytes
+    if (!bytes || storedBytes === undefined) {
+      throw new AppError('capture-incomplete', { detail: `Nothing was said about disk ${disk.key}.` })
+    }
+    return {
+      ...disk,
+      label: diskOf(facts.manifest, disk.key).label,
+      uuid: diskOf(facts.manifest, disk.key).uuid,
+      changeId: facts.changeIds.get(disk.key) ?? null,
+      bytes: { ...bytes, storedBytes },
+    }
+  })
+  if (all.length !== facts.changeIds.size) {
+    throw new AppError('capture-incomplete', { detail: 'Not every disk of the snapshot was captured.' })
+  }
+  const isIncremental = all.some(disk => disk.mode === 'incremental')
+  return {
+    format: 'sendense-restore-point',
+    version: 1,
+    backupId: backup.id,
+    jobId: backup.jobId,
+    vmId: backup.vmId,
+    vcenterId: capture.vm.vcenterId,
+    nodeId: capture.nodeId,
+    baseBackupId: isIncremental && base ? base.backupId : null,
+    chunkBytes: backup.chunkBytes,
+    startedAt: backup.startedAt.toISOString(),
+    capturedAt: facts.capturedAt.toISOString(),
+    isQuiesced: facts.isQuiesced,
+    vm: facts.manifest,
+    disks: all,
+    skippedDisks: skippedOf(facts.manifest, disks),
+    reasons: facts.reasons,
+    tags: backup.tags,
+  }
+}
+
+function skippedOf(manifest: VmManifest, captured: ReadonlyMap<number, unknown>): Backup['skippedDisks'] {
+  return manifest.disks
+    .filter(disk => !captured.has(disk.key))
+    .map(({ key, label, excluded }) => ({ key, label, reason: excluded ?? reasonOf('disk-unsupported') }))
+}

@@ -1,0 +1,67 @@
+import type { HubMethods, NodeId, TunnelHandlers } from '@sendense/contracts'
+import type { DataPlane } from '@sendense/engine'
+import type { Clock, Logger } from '@sendense/platform'
+import type { InventoryService } from '../inventory/index.ts'
+import type { JobsService } from '../jobs/index.ts'
+import type { VcentersService } from '../vcenters/index.ts'
+import { backupJob, restoreDiskJob, verifyJob } from './backups.jobs.ts'
+import type { BackupsPorts } from './backups.ports.ts'
+import { BackupsService } from './backups.service.ts'
+import type { BackupsStore } from './backups.store.ts'
+import { CaptureHandlers } from './capture-handlers.ts'
+import { CaptureRegistry } from './capture-registry.ts'
+import { NodeLossWatch, type TunnelNews } from './node-loss-watch.ts'
+
+export { mountBackups } from './backups.routes.ts'
+export type { BackupsService } from './backups.service.ts'
+export { BackupsTypeormStore } from './backups.store.typeorm.ts'
+
+export interface BackupsOptions {
+  store: BackupsStore
+  jobs: JobsService
+  inventory: InventoryService
+  vcenters: VcentersService
+  tunnels: BackupsPorts['tunnels'] & TunnelNews
+  repositories: BackupsPorts['repositories']
+  dataPlane: DataPlane
+  clock: Clock
+  log: Logger
+  /** The only directory that disks are restored to. */
+  restoreDirectory: string
+  /** How long a Node may be away during a capture before its job fails. */
+  nodeGraceMs?: number
+  onHello(nodeId: NodeId, version: string): Promise<void>
+}
+
+export interface Backups {
+  service: BackupsService
+  /** What the Nodes may call. */
+  handlersFor(nodeId: NodeId): TunnelHandlers<HubMethods>
+  close(): void
+}
+
+/** The capability: its jobs are defined, and it listens to what the tunnels tell. */
+export function createBackups(options: BackupsOptions): Backups {
+  const { store, jobs, inventory, vcenters, tunnels, repositories, clock, log } = options
+  const ports: BackupsPorts = { tunnels, repositories, jobs }
+  const captures = new CaptureRegistry()
+  jobs.define(backupJob({ store, captures, inventory, vcenters, ports, clock, log }))
+  jobs.define(verifyJob({ store, repositories, clock }))
+  jobs.define(restoreDiskJob({ repositories }))
+  const handlers = new CaptureHandlers({
+    store,
+    captures,
+    dataPlane: options.dataPlane,
+    ports,
+    clock,
+    log,
+    onHello: options.onHello,
+  })
+  const watch = new NodeLossWatch({ captures, clock, graceMs: options.nodeGraceMs ?? 60_000 })
+  watch.listenTo(tunnels)
+  return {
+    service: new BackupsService({ ...options, ports, restoreDirectory: options.restoreDirectory }),
+    handlersFor: nodeId => handlers.for(nodeId),
+    close: () => watch.close(),
+  }
+}

@@ -1,0 +1,9 @@
+import { testDatabases } from '../../testing/test-database.ts'
+import { enrollmentStoreSuite } from './enrollment.store.suite.ts'
+import { EnrollmentTypeormStore } from './enrollment.store.typeorm.ts'
+
+const databases = testDatabases()
+enrollmentStoreSuite(
+  'the store of enrollments on SQLite',
+  async () => new EnrollmentTypeormStore(await databases.open()),
+)

@@ -1,0 +1,1 @@
+export { NodeTunnels, type TunnelEvents } from './node-tunnels.ts'
