@@ -1,0 +1,2 @@
+export { mountHealth } from './health.routes.ts'
+export { HealthService } from './health.service.ts'

@@ -1,0 +1,3 @@
+export { mountRepositories } from './repositories.routes.ts'
+export { RepositoriesService } from './repositories.service.ts'
+export { RepositoriesTypeormStore } from './repositories.store.typeorm.ts'

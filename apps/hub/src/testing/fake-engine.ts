@@ -1,0 +1,62 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type DataPlane, EngineError, type Repository, type RepositoryLocation } from '@sendense/engine'
+import type { Engine } from '../platform/engine/engine.ts'
+
+/** An engine that makes folders with a config and no restore points; for tests of what stands around it. */
+export function fakeEngine(): Engine & { readonly openCount: number } {
+  let openCount = 0
+  const open = async (location: RepositoryLocation): Promise<Repository> => {
+    const repository = await openFake(location)
+    openCount++
+    return { ...repository, close: async () => void openCount-- }
+  }
+  return {
+    get openCount() {
+      return openCount
+    },
+    async initRepository(location) {
+      await mkdir(location.path, { recursive: true })
+      if ((await readdir(location.path)).length > 0) throw new EngineError('repository-exists', 'Not empty')
+      const config = { id: randomBytes(32).toString('hex'), password: location.password }
+      await mkdir(join(location.path, 'keys'))
+      await writeFile(join(location.path, 'config'), JSON.stringify(config))
+      return open(location)
+    },
+    openRepository: open,
+    async listenDataPlane() {
+      const dataPlane: DataPlane = {
+        port: 1,
+        certificateSha256: '',
+        close: async () => undefined,
+        [Symbol.asyncDispose]: async () => undefined,
+      }
+      return dataPlane
+    },
+  }
+}
+
+async function openFake({ path, password }: RepositoryLocation): Promise<Repository> {
+  const text = await readFile(join(path, 'config'), 'utf8').catch(() => {
+    throw new EngineError('repository-not-found', `There is no repository at ${path}`)
+  })
+  const config = JSON.parse(text) as { id: string; password: string }
+  if (config.password !== password)
+    throw new EngineError('repository-password-wrong', 'The password is wrong')
+  const notFaked = () => Promise.reject(new Error('The fake engine cannot do this'))
+  return {
+    id: config.id,
+    restorePoints: async () => [],
+    readText: notFaked,
+    forget: notFaked,
+    storage: async () => ({ totalBytes: 1000, freeBytes: 900, usedBytes: 100, packCount: 0, chunkCount: 0 }),
+    beginCapture: notFaked,
+    verify: notFaked,
+    check: notFaked,
+    restoreDisk: notFaked,
+    adoptOrphans: async () => ({ packs: 0, chunks: 0 }),
+    close: async () => undefined,
+    [Symbol.asyncDispose]: async () => undefined,
+  }
+}
