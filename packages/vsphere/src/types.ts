@@ -66,7 +66,8 @@ export interface VsphereSession extends AsyncDisposable {
   enableChangeTracking(vm: string, options?: TaskOptions): Promise<boolean>
   /**
    * Creates a snapshot and returns its MoRef. When cancelled, the task is asked to stop, but the snapshot may
-   * appear nevertheless: whoever cancels looks for it by name (`findRunningTasks`, `listSnapshots`).
+   * appear nevertheless, as it may when the connection is lost (`unreachable`): then look for it by its name
+   * (`findRunningTasks`, `listSnapshots`).
    */
   createSnapshot(vm: string, spec: SnapshotSpec, options?: TaskOptions): Promise<string>
   /** Removes one snapshot, not its children. False if it was gone already. */

@@ -12,7 +12,7 @@ export interface ServerTrust {
   readonly caPem?: string | undefined
 }
 
-/** How long a handshake may take. */
+/** How long TCP and TLS may take to connect, at most. */
 const CONNECT_TIMEOUT_MS = 20_000
 /** Idle connections are closed early, so that the server is not the one who does it under a request. */
 const IDLE_TIMEOUT_MS = 15_000
@@ -24,10 +24,12 @@ const IDLE_TIMEOUT_MS = 15_000
 export class VerifyingAgent extends https.Agent {
   readonly #tls: tls.ConnectionOptions
   readonly #check: CertificateCheck
+  readonly #timeoutMs: number
 
-  constructor(trust: ServerTrust) {
+  constructor(trust: ServerTrust, connectTimeoutMs = CONNECT_TIMEOUT_MS) {
     // A resumed TLS session would skip the certificate, hence none is kept.
     super({ keepAlive: true, timeout: IDLE_TIMEOUT_MS, maxSockets: 16, maxCachedSessions: 0 })
+    this.#timeoutMs = Math.min(connectTimeoutMs, CONNECT_TIMEOUT_MS)
     if (trust.thumbprint === undefined) {
       this.#tls = { rejectUnauthorized: true, ...(trust.caPem !== undefined && { ca: trust.caPem }) }
       this.#check = () => {}
@@ -50,7 +52,7 @@ export class VerifyingAgent extends https.Agent {
   }
 
   async #open(options: https.RequestOptions): Promise<tls.TLSSocket> {
-    const socket = await openTls(options.host ?? '', Number(options.port), this.#tls)
+    const socket = await openTls(options.host ?? '', Number(options.port), this.#tls, this.#timeoutMs)
     try {
       this.#check(peerCertificate(socket))
     } catch (error) {
@@ -136,7 +138,12 @@ function peerCertificate(socket: tls.TLSSocket): X509Certificate {
 }
 
 /** Resolves when the handshake is over; with `rejectUnauthorized` only if the certificate is good. */
-function openTls(host: string, port: number, options: tls.ConnectionOptions): Promise<tls.TLSSocket> {
+function openTls(
+  host: string,
+  port: number,
+  options: tls.ConnectionOptions,
+  timeoutMs = CONNECT_TIMEOUT_MS,
+): Promise<tls.TLSSocket> {
   return new Promise((resolve, reject) => {
     const name = isIP(host) === 0 ? { servername: host } : {}
     const socket = tls.connect({ host, port, ...name, ...options })
@@ -156,7 +163,7 @@ function openTls(host: string, port: number, options: tls.ConnectionOptions): Pr
       reject(error)
     }
     const closed = () => fail(new Error('the server closed the connection'))
-    const timer = setTimeout(() => fail(new Error('the server did not answer in time')), CONNECT_TIMEOUT_MS)
+    const timer = setTimeout(() => fail(new Error('the server did not answer in time')), timeoutMs)
     socket.on('error', fail).on('close', closed).on('secureConnect', succeed)
   })
 }

@@ -25,7 +25,8 @@ function toError(method: string, detail: XmlElement | undefined, text: string | 
     fault,
     message: `${method} failed with ${fault}${reason}${privilege}`,
     privilegeId,
-    invalidProperty: detail?.string('invalidProperty') ?? detail?.string('name'),
+    // InvalidArgument and InvalidProperty say the same by different fields.
+    invalidProperty: detail?.string(fault === 'InvalidProperty' ? 'name' : 'invalidProperty'),
     file: detail?.string('file'),
     object: detail?.string('obj') ?? detail?.string('object'),
   })

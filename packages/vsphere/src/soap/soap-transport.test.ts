@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto'
-import type { AddressInfo, Socket } from 'node:net'
+import net, { type AddressInfo, type Socket } from 'node:net'
 import tls from 'node:tls'
 import { inspect } from 'node:util'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, it, vi } from 'vitest'
 import { connectVsphere } from '../connect-vsphere.ts'
 import {
@@ -13,6 +14,7 @@ import {
 } from '../testing/scripted-server.ts'
 import { VsphereError } from '../vsphere-error.ts'
 import { fetchThumbprint } from './certificate-pin.ts'
+import { SoapTransport } from './soap-transport.ts'
 
 const PASSWORD = 's3cret<&>"päss'
 const LOGIN = { user: 'backup@vsphere.local', password: PASSWORD }
@@ -163,6 +165,32 @@ describe('errors', () => {
     expect(server.calls[1]?.body.string('password')).toBe(PASSWORD)
     expect(everything).not.toContain('s3cret')
     expect(JSON.stringify(error)).not.toContain('s3cret')
+  })
+
+  it('end an answer without end, even if it is sent compressed', async () => {
+    const body = gzipSync('<a>'.repeat(100_000))
+    const headers = { 'content-encoding': 'gzip' }
+    await using server = await startScriptedServer(() => ({ status: 200, body, headers }))
+    expect(body.length).toBeLessThan(2000)
+    const { sha1: thumbprint } = await fetchThumbprint('127.0.0.1', server.port)
+    const transport = new SoapTransport({ url: server.url, ...LOGIN, thumbprint }, 10_000)
+    const call = { target: { type: 'ServiceInstance', value: 'ServiceInstance' }, method: 'CurrentTime' }
+    expect(await failureOf(transport.send(call))).toMatchObject({
+      fault: 'InvalidAnswer',
+      message: 'The answer to CurrentTime is longer than this client accepts',
+    })
+    transport.close()
+  })
+
+  it('say that a server accepts connections and then says nothing', async () => {
+    const sockets: Socket[] = []
+    const server = net.createServer(socket => sockets.push(socket.on('error', () => {})))
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const options = { host: '127.0.0.1', port, ...LOGIN, thumbprint: '00'.repeat(20), timeoutMs: 200 }
+    expect(await failureOf(connectVsphere(options))).toMatchObject({ kind: 'unreachable', isTemporary: true })
+    for (const socket of sockets) socket.destroy()
+    await new Promise(resolve => server.close(resolve))
   })
 
   it('say that nobody listens', async () => {

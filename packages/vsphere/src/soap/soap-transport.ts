@@ -32,18 +32,18 @@ export class SoapTransport {
   /** Oldest API that has all we use; the server's own once it is known. */
   apiVersion = '6.5'
 
-  constructor(options: ConnectOptions) {
+  constructor(options: ConnectOptions, maxAnswerBytes = MAX_ANSWER_BYTES) {
     const url = endpointUrl(options)
     const trust: ServerTrust = { thumbprint: options.thumbprint, caPem: options.caPem }
     this.server = url.host
     this.#url = url.href
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
-    this.#agent = new VerifyingAgent(trust)
+    this.#agent = new VerifyingAgent(trust, this.#timeoutMs)
     this.#http = axios.create({
       httpsAgent: this.#agent,
       proxy: false,
       maxRedirects: 0,
-      maxContentLength: MAX_ANSWER_BYTES,
+      maxContentLength: maxAnswerBytes,
       responseType: 'text',
       transformResponse: body => body,
       validateStatus: null,
@@ -129,7 +129,7 @@ function transportError(server: string, method: string, error: unknown): Vsphere
   if (inner instanceof VsphereError) return inner
   const code = codeOf(inner) ?? codeOf(error) ?? 'Unreachable'
   if (/maxContentLength/.test(error instanceof Error ? error.message : '')) {
-    return invalidAnswer(method, `is longer than ${MAX_ANSWER_BYTES} bytes`)
+    return invalidAnswer(method, 'is longer than this client accepts')
   }
   const isCertificate = CERTIFICATE_CODE.test(code)
   return new VsphereError({

@@ -18,7 +18,7 @@ export interface SeenCall {
 /** What to answer: the inside of `<MethodResponse>`, or a whole HTTP answer. */
 export type Answer =
   | string
-  | { readonly status: number; readonly body: string; readonly headers?: Record<string, string> }
+  | { readonly status: number; readonly body: string | Buffer; readonly headers?: Record<string, string> }
   /** Cut the connection without an answer. */
   | 'hang up'
 
