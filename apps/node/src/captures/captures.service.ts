@@ -13,9 +13,10 @@ export interface CapturesServiceDeps {
   readonly sweeper: Pick<Sweeper, 'nudge'>
   readonly delivery: OutcomeDelivery
   readonly log: Logger
+  /** How long a stopping Node waits for the Hub to take the last words. */
+  readonly farewellMs?: number
 }
 
-/** How long a stopping Node waits for the Hub to take the last words. */
 const FAREWELL_MS = 3000
 /** Ended captures whose state is still told to whoever asks. */
 const REMEMBERED_MAX = 1000
@@ -100,7 +101,7 @@ export class CapturesService {
     this.#isStopping = true
     const reason = new AppError('job-interrupted', { detail: 'The Node was stopped during the capture' })
     await this.cancelAll(reason)
-    const timer = setTimeout(() => this.#stopped.abort(reason), FAREWELL_MS)
+    const timer = setTimeout(() => this.#stopped.abort(reason), this.#deps.farewellMs ?? FAREWELL_MS)
     await Promise.all(this.#work)
     clearTimeout(timer)
   }

@@ -38,12 +38,15 @@ function codeWithoutMessage({ exit, symptom }: ReaderFailure): ProblemCode {
 }
 
 function describe({ exit, symptom }: ReaderFailure, lines: readonly string[]): string {
-  const last = lines.findLast(line => /error/i.test(line)) ?? lines.at(-1)
-  const words = last === undefined ? '' : `: ${sentence(last)}`
+  const telling = lines.find(line => /error/i.test(line) && !ADVICE.test(line)) ?? lines.at(-1)
+  const words = telling === undefined ? '' : `: ${sentence(telling)}`
   if (exit) return `nbdkit ended ${exit.signal ? `by ${exit.signal}` : `with status ${exit.code}`}${words}`
   if (symptom === 'not-started') return `nbdkit did not start in time${words}`
   return `${symptom === 'disk-open-failed' ? 'The disk could not be opened' : 'The disk could not be read'}${words}`
 }
+
+/** What the plugin adds to an error that VMware's library does not explain. */
+const ADVICE = /can be caused by several problems/
 
 /** A message without the names of program and plugin in front. */
 function sentence(line: string): string {
@@ -51,34 +54,37 @@ function sentence(line: string): string {
 }
 
 /**
- * Messages of VMware's library, of nbdkit's vddk plugin and of the loader; the first that fits counts. Texts
- * differ between versions of VDDK, so the patterns look for the part that does not. A wrong thumbprint has no
- * message of its own in some versions ("Unknown error"): the Node compares the certificate before it starts nbdkit.
+ * Messages of VMware's library, of nbdkit's vddk plugin and of the loader; the first that fits counts. Texts differ
+ * between versions of VDDK, so the patterns look for the part that does not.
+ *
+ * "Insufficient permissions in the host operating system" is what VDDK says of a wrong password and of a missing
+ * privilege alike. The Node has logged in with the same credentials a moment ago, so it is the privilege. A wrong
+ * thumbprint has no message of its own in some versions ("Unknown error"): the Node compares the certificate before
+ * it starts nbdkit.
  */
 const PATTERNS: readonly { code: ProblemCode; pattern: RegExp }[] = [
   {
     code: 'vddk-session-limit',
     pattern:
-      /session limit|(maximum|max|too many|limit)[^\n]*(connections?|sessions?)|NBD_ERR_INSUFFICIENT_RESOURCES|NBD_ERR_.*(LIMIT|TOO_MANY)/i,
+      /session limit|(maximum|too many|limit)[^\n]*(connections?|sessions?)|NBD_ERR_INSUFFICIENT_RESOURCES/i,
   },
   {
     code: 'disk-locked',
     pattern:
-      /failed to lock|(file|disk) is (already )?(locked|in use)|already in use|being used by another|file.*locked/i,
+      /failed to lock|already in use|being used by another|(file|disk) is (locked|in use)|file.*locked/i,
   },
+  { code: 'vcenter-permission-missing', pattern: /insufficient permissions|permission to perform this/i },
   {
     code: 'vcenter-credentials-invalid',
-    pattern:
-      /incorrect user name or password|cannot complete login|login fail|insufficient permissions in the host operating system|authentication fail/i,
+    pattern: /incorrect user name or password|cannot complete login|login fail|authentication fail/i,
   },
   {
     code: 'vcenter-certificate-mismatch',
-    pattern: /thumbprint|certificate (verif|verify|is not|has)|SSL.*(certificate|verify)/i,
+    pattern: /thumbprint|SSL.*(certificate|verify)|certificate verif/i,
   },
   {
     code: 'vddk-unavailable',
-    pattern:
-      /libvixDiskLib|cannot open (shared object|plugin)|error while loading shared libraries|VixDiskLib_Init(Ex)?:|plugin .*(not found|cannot)/i,
+    pattern: /libvixDiskLib|cannot open shared object|error while loading|VixDiskLib_Init(Ex)?:/i,
   },
   {
     code: 'disk-read-failed',

@@ -127,8 +127,9 @@ class NbdkitDiskReader implements DiskReader {
   async #untilListening(pidFile: string, signal: AbortSignal): Promise<void> {
     const { clock, startTimeoutMs = 30_000 } = this.#deps
     const deadline = clock.now().getTime() + startTimeoutMs
-    while (!(await exists(pidFile))) {
+    for (;;) {
       signal.throwIfAborted()
+      if (await exists(pidFile)) return
       if (clock.now().getTime() >= deadline || this.#exit() || this.#startError) {
         await this.#endedWithin(EXIT_NOTICE_MS)
         throw this.#classify('not-started', this.#startError)

@@ -20,14 +20,18 @@ test('no more than the allowed number run at once, and all run', async () => {
 
 test('the first failure aborts the others, is thrown, and only when all have ended', async () => {
   const events: string[] = []
-  const work = forEachLimited(['fails', 'waits', 'never begins'], { atOnce: 2, signal: never }, async (item, signal) => {
-    events.push(item)
-    if (item === 'fails') throw new Error('first')
-    await new Promise(resolve => signal.addEventListener('abort', resolve))
-    await aTurn()
-    events.push('ended')
-    throw new Error('second')
-  })
+  const work = forEachLimited(
+    ['fails', 'waits', 'never begins'],
+    { atOnce: 2, signal: never },
+    async (item, signal) => {
+      events.push(item)
+      if (item === 'fails') throw new Error('first')
+      await new Promise(resolve => signal.addEventListener('abort', resolve))
+      await aTurn()
+      events.push('ended')
+      throw new Error('second')
+    },
+  )
   await expect(work).rejects.toThrow('first')
   expect(events).toEqual(['fails', 'waits', 'ended'])
 })

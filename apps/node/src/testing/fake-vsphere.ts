@@ -23,10 +23,12 @@ export class FakeVsphere {
   readonly areas = new Map<string, DiskArea[]>([['*', [{ offset: 0, length: 65_536 }]]])
   /** Creations that run on, by task. */
   readonly runningTasks = new Map<string, { vm: string; finish: () => void; ended: Promise<void> }>()
+  /** Run when a method is called, before it answers. */
+  readonly onCall = new Map<string, () => void>()
   openSessions = 0
   instanceUuid = 'vcenter-1'
   password = 'right'
-  thumbprint: CertificateThumbprint = {
+  readonly thumbprint: CertificateThumbprint = {
     sha1: 'CD'.repeat(20),
     sha256: 'AB'.repeat(32),
     subject: 'CN=vc',
@@ -80,6 +82,7 @@ export class FakeVsphere {
   async #enter(method: Method | 'connect', signal?: AbortSignal): Promise<void> {
     this.calls.push(method)
     await Promise.resolve()
+    this.onCall.get(method)?.()
     signal?.throwIfAborted()
     const failure = this.#failures.get(method)?.shift()
     if (failure) throw failure
