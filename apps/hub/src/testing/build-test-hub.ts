@@ -2,10 +2,11 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Client, createClient } from '@sendense/client'
-import { API_ROOT } from '@sendense/contracts'
-import { type Clock, pinnedAgent } from '@sendense/platform'
+import { API_ROOT, type Role } from '@sendense/contracts'
+import { type Clock, newId, pinnedAgent } from '@sendense/platform'
 import { memoryLog } from '@sendense/platform/testing'
 import { buildHub, type HubAddress, type HubSurroundings } from '../build-hub.ts'
+import type { Capabilities } from '../create-capabilities.ts'
 import type { HubConfig } from '../platform/config.ts'
 import type { Engine } from '../platform/engine/engine.ts'
 import { fakeEngine } from './fake-engine.ts'
@@ -16,12 +17,16 @@ export interface TestHub extends AsyncDisposable {
   readonly baseUrl: string
   readonly config: HubConfig
   readonly log: ReturnType<typeof memoryLog>
+  /** What the running Hub is made of. */
+  readonly capabilities: Capabilities
   /** A client with this token, or with none. */
   client(token?: string): Client
   /** A client of an administrator who has changed the one-time password. */
   admin(): Promise<Client>
   /** The token of that administrator. */
   adminToken(): Promise<string>
+  /** A new token of somebody new who has this role. */
+  tokenOf(role: Role): Promise<string>
   /** Stops the Hub and starts another one on the same data directory. */
   restart(): Promise<void>
 }
@@ -53,10 +58,23 @@ export async function buildTestHub(options: TestHubOptions = {}): Promise<TestHu
     },
     config,
     log,
+    get capabilities() {
+      return hub.capabilities
+    },
     client: token => createClient({ baseUrl: testHub.baseUrl, token, httpsAgent: agent }),
     adminToken() {
       token ??= logInAsAdmin(testHub)
       return token
+    },
+    async tokenOf(role) {
+      const { auth } = hub.capabilities
+      if (role === 'node') {
+        const subject = { subjectId: newId(), name: 'a Node', role, lifetimeMs: 3_600_000 } as const
+        return (await auth.issueToken(subject)).token
+      }
+      const username = `user-${newId()}`
+      await auth.createUser({ username, password: ADMIN_PASSWORD, role, mustChangePassword: false })
+      return (await auth.login({ username, password: ADMIN_PASSWORD }, '127.0.0.1')).token
     },
     admin: async () => testHub.client(await testHub.adminToken()),
     async restart() {

@@ -38,19 +38,29 @@ export class AuthService {
   async ensureFirstAdministrator(): Promise<void> {
     if (await this.#store.hasUsers()) return
     const password = makeUpPassword()
-    const passwordHash = await hashPassword(password)
     // Shown first: a password that nobody saw would lock everybody out.
     await this.#firstPassword.show(FIRST_USERNAME, password)
+    const role = 'administrator'
+    await this.createUser({ username: FIRST_USERNAME, password, role, mustChangePassword: true })
+    this.#log.info('The first administrator was created', { username: FIRST_USERNAME })
+  }
+
+  /** Adds somebody who can log in. Fails with `conflict` when the name is taken. */
+  async createUser(user: {
+    username: string
+    password: string
+    role: Role
+    mustChangePassword: boolean
+  }): Promise<void> {
     await this.#store.addUser({
       id: newId(),
-      username: FIRST_USERNAME,
-      role: 'administrator',
-      passwordHash,
-      mustChangePassword: true,
+      username: user.username.toLowerCase(),
+      role: user.role,
+      passwordHash: await hashPassword(user.password),
+      mustChangePassword: user.mustChangePassword,
       createdAt: this.#clock.now(),
       passwordChangedAt: null,
     })
-    this.#log.info('The first administrator was created', { username: FIRST_USERNAME })
   }
 
   async login(

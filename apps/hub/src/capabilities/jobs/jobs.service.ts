@@ -56,6 +56,7 @@ export class JobsService {
   readonly #queue: Queued[] = []
   readonly #running = new Set<Promise<void>>()
   readonly #closed = new AbortController()
+  #closing: Promise<void> | undefined
 
   constructor(options: JobsOptions) {
     this.#options = { runningMax: 16, stopGraceMs: 10_000, ...options }
@@ -165,7 +166,12 @@ export class JobsService {
   }
 
   /** Stops: no new jobs, and those that run are aborted and given some time to clean up. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#closed.abort()
     this.#queue.length = 0
     const reason = new AppError('job-interrupted', { detail: 'The Hub was stopped while the job ran' })
