@@ -107,7 +107,7 @@ export interface VsphereAbout {
 }
 
 export interface ListVmsOptions extends CallOptions {
-  /** VMs in one answer of the server; 100 if left out. */
+  /** VMs in one answer of the server; 50 if left out. */
   readonly maxObjects?: number
   readonly onUnreadable?: (vm: UnreadableVm) => void
 }

@@ -7,7 +7,7 @@ import { decodeName, PlaceIndex } from './place-index.ts'
 import { decodeVm, isReadable, placeRefsOf, VM_PATHS } from './vm.decoder.ts'
 
 /** VMs in one answer: with all their devices some 20 kB each. */
-const DEFAULT_PAGE = 100
+const DEFAULT_PAGE = 50
 
 /** All VMs and templates, in pages; each page costs one call and what is new of its places. */
 export async function* listVms(

@@ -12,7 +12,7 @@ export interface SendOptions {
   readonly extraTimeoutMs?: number
 }
 
-/** 5,000 VMs with all their devices are some 60 MB in one answer, and we ask for pages of 100. */
+/** 5,000 VMs with all their devices are some 60 MB in one answer, and we ask for pages of 50. */
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024
 const SESSION_COOKIE = 'vmware_soap_session'
 const DEFAULT_TIMEOUT_MS = 60_000

@@ -153,6 +153,7 @@ const parser = new XMLParser({
   ignoreDeclaration: true,
   ignorePiTags: true,
   maxNestedTags: 256,
+  jPath: false,
 })
 
 function toElement(node: Node, outer: Namespaces): XmlElement | undefined {
