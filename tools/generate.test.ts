@@ -14,7 +14,8 @@ interface Operation {
   security?: unknown[]
 }
 
-const parse = (path: string) => JSON.parse(generatedDocuments().get(path) ?? '') as Document
+const documents = await generatedDocuments()
+const parse = (path: string) => JSON.parse(documents.get(path) ?? '') as Document
 const operationsOf = (document: Document) =>
   Object.values(document.paths).flatMap(item => Object.values(item))
 
@@ -87,22 +88,47 @@ describe('a route', () => {
 
 describe('the page of permissions', () => {
   it('has a line for each route', () => {
-    const page = generatedDocuments().get('docs/api/permissions.md')
+    const page = documents.get('docs/api/permissions.md')
 
     expect(page).toContain(`| \`POST ${API_ROOT}/backups\` |`)
   })
 })
 
+describe('the reference', () => {
+  const page = documents.get('docs/api/reference.md') ?? ''
+
+  it('has a section for each route, with its permission and its handler', () => {
+    for (const routes of Object.values(hubApi)) {
+      for (const { method, path } of Object.values(routes)) {
+        expect(page).toContain(`### ${method.toUpperCase()} ${API_ROOT}${path}\n`)
+      }
+    }
+    expect(page).toContain('- permission: `backups:restore`')
+    expect(page).toContain('apps/hub/src/capabilities/backups/backups.routes.ts')
+  })
+})
+
+describe('the page of the database', () => {
+  const page = documents.get('docs/api/db-schema.md') ?? ''
+
+  it('has the tables with their owners, columns and references', () => {
+    expect(page).toContain('## jobs\n\nOwned by jobs.')
+    expect(page).toContain('| lock_key | varchar(190) | unique, may be empty |')
+    expect(page).toContain('| job_id | varchar(36) | key, refers to jobs, restrict |')
+    expect(page).toContain('## settings\n\nOwned by the platform.')
+  })
+})
+
 describe('the check', () => {
-  const documents = new Map([['docs/a.json', '{}\n']])
+  const page = new Map([['docs/a.json', '{}\n']])
 
   it('passes on the text that would be written', () => {
-    expect(staleDocuments(documents, () => '{}\n')).toEqual([])
+    expect(staleDocuments(page, () => '{}\n')).toEqual([])
   })
 
   it('names a document that is missing or older', () => {
-    expect(staleDocuments(documents, () => undefined)).toEqual(['docs/a.json'])
-    expect(staleDocuments(documents, () => '{ }\n')).toEqual(['docs/a.json'])
+    expect(staleDocuments(page, () => undefined)).toEqual(['docs/a.json'])
+    expect(staleDocuments(page, () => '{ }\n')).toEqual(['docs/a.json'])
   })
 })
 

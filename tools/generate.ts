@@ -2,12 +2,14 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
 import { API_ROOT, hubApi, nodeApi } from '../packages/contracts/src/index.ts'
+import { databasePage, tablesByCapability } from './db-schema.ts'
 import { toOpenApi } from './openapi.ts'
 import { permissionTable } from './permission-table.ts'
+import { apiReference } from './reference.ts'
 import { runCheck } from './run-check.ts'
 
-/** Every document that is made from the contract, by path. They are committed, so that a change of them is seen. */
-export function generatedDocuments(): Map<string, string> {
+/** Every document that is made from the code, by path. They are committed, so that a change of them is seen. */
+export async function generatedDocuments(): Promise<Map<string, string>> {
   const { version } = packageJson
   const hub = toOpenApi(hubApi, {
     title: 'Sendense Hub',
@@ -23,10 +25,13 @@ export function generatedDocuments(): Map<string, string> {
       'What a Node answers to operators on its own machine. It listens on the loopback address only.',
     root: API_ROOT,
   })
+  const tablesOf = await tablesByCapability()
   return new Map([
     ['docs/api/openapi.json', toJson(hub)],
     ['docs/api/node-openapi.json', toJson(node)],
     ['docs/api/permissions.md', permissionTable(hubApi, API_ROOT)],
+    ['docs/api/reference.md', apiReference(hubApi, { root: API_ROOT, tablesOf })],
+    ['docs/api/db-schema.md', await databasePage(tablesOf)],
   ])
 }
 
@@ -47,7 +52,7 @@ function readIfThere(path: string): string | undefined {
 }
 
 if (import.meta.main) {
-  const documents = generatedDocuments()
+  const documents = await generatedDocuments()
   const stale = staleDocuments(documents, readIfThere)
   const isCheck = process.argv.includes('--check')
   if (!isCheck) {
@@ -58,7 +63,7 @@ if (import.meta.main) {
     }
   }
   await runCheck('generated documents', () => ({
-    complaints: isCheck ? stale.map(path => `${path} is older than the contract: run make generate`) : [],
+    complaints: isCheck ? stale.map(path => `${path} is older than the code: run make generate`) : [],
     lookedAt: `${documents.size} documents`,
   }))
 }

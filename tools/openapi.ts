@@ -3,7 +3,7 @@ import { PROBLEMS, Problem, type ProblemCode } from '../packages/contracts/src/p
 import type { ApiMap, Route } from '../packages/contracts/src/route.ts'
 
 const ON_EVERY_ROUTE: ProblemCode[] = ['request-invalid', 'internal']
-const ON_GUARDED_ROUTES: ProblemCode[] = ['unauthenticated', 'forbidden']
+const ON_GUARDED_ROUTES: ProblemCode[] = ['unauthenticated', 'forbidden', 'password-change-required']
 
 /** The OpenAPI 3.1 document of an API: what its routes say, and nothing that they do not. */
 export function toOpenApi(

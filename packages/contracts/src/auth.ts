@@ -11,11 +11,9 @@ export const Account = z
     id: z.uuid().meta({ description: 'Id of the account' }),
     username: z.string().meta({ description: 'Name to log in with' }),
     role: Role,
-    mustChangePassword: z
-      .boolean()
-      .meta({
-        description: 'The password is a one-time password; everything else is refused until it is changed',
-      }),
+    mustChangePassword: z.boolean().meta({
+      description: 'The password is a one-time password; everything else is refused until it is changed',
+    }),
   })
   .meta({ id: 'Account' })
 export type Account = z.output<typeof Account>
@@ -72,6 +70,6 @@ export const authRoutes = defineRoutes({
     summary: 'Change the own password; other sessions of the account end',
     permission: 'account:self',
     body: ChangePasswordRequest,
-    problems: ['credentials-invalid'],
+    problems: ['credentials-invalid', 'too-many-requests'],
   },
 })

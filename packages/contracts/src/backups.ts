@@ -10,12 +10,10 @@ import { defineRoutes } from './route.ts'
 export const BackupId = z.uuid().brand<'BackupId'>()
 export type BackupId = z.output<typeof BackupId>
 
-export const BackupStatus = z
-  .enum(['running', 'succeeded', 'failed', 'cancelled', 'missing'])
-  .meta({
-    id: 'BackupStatus',
-    description: '`missing`: it succeeded, but its restore point is gone from the repository',
-  })
+export const BackupStatus = z.enum(['running', 'succeeded', 'failed', 'cancelled', 'missing']).meta({
+  id: 'BackupStatus',
+  description: '`missing`: it succeeded, but its restore point is gone from the repository',
+})
 export type BackupStatus = z.output<typeof BackupStatus>
 
 /** How a disk was read: only what changed since its base, or everything that is allocated. */
@@ -63,7 +61,15 @@ export const Backup = z
     finishedAt: Instant.nullable().meta({ description: 'When it ended' }),
     disks: z.array(BackupDisk).meta({ description: 'Its disks' }),
     skippedDisks: z
-      .array(z.object({ key: z.int(), label: z.string(), reason: Reason }).meta({ id: 'SkippedDisk' }))
+      .array(
+        z
+          .object({
+            key: z.int().meta({ description: 'Device key of the disk in vSphere' }),
+            label: z.string().meta({ description: 'Label in vSphere' }),
+            reason: Reason,
+          })
+          .meta({ id: 'SkippedDisk' }),
+      )
       .meta({ description: 'Disks that are not in it, and why' }),
     reasons: z.array(Reason).meta({ description: 'What was not as asked, beyond single disks' }),
     bytes: ByteCounters,
@@ -120,8 +126,8 @@ export type RestoreDiskRequest = z.output<typeof RestoreDiskRequest>
 
 export const BackupChain = z
   .object({
-    vmId: VmId,
-    repositoryId: RepositoryId,
+    vmId: VmId.meta({ description: 'The VM' }),
+    repositoryId: RepositoryId.meta({ description: 'The repository' }),
     backups: z.array(Backup).meta({ description: 'The restore points of the VM there, oldest first' }),
     totals: ByteCounters.meta({ description: 'Sum over them' }),
   })
@@ -129,9 +135,9 @@ export const BackupChain = z
 
 export const ChangeIdView = z
   .object({
-    vmId: VmId,
-    repositoryId: RepositoryId,
-    diskKey: z.int(),
+    vmId: VmId.meta({ description: 'The VM' }),
+    repositoryId: RepositoryId.meta({ description: 'The repository' }),
+    diskKey: z.int().meta({ description: 'Device key of the disk' }),
     changeId: z.string().meta({ description: 'Change id that the next incremental starts from' }),
     backupId: BackupId.meta({ description: 'Backup that recorded it' }),
   })

@@ -35,11 +35,9 @@ export type NodeView = z.output<typeof NodeView>
 
 export const PairingCode = z
   .object({
-    pairingCode: z
-      .string()
-      .meta({
-        description: 'One-time code with the fingerprint of the Hub certificate inside; shown only now',
-      }),
+    pairingCode: z.string().meta({
+      description: 'One-time code with the fingerprint of the Hub certificate inside; shown only now',
+    }),
     expiresAt: Instant.meta({ description: 'When the code ends' }),
   })
   .meta({ id: 'PairingCode' })

@@ -112,7 +112,7 @@ export const DiscoveryItem = DiscoveredVm.extend({
 
 export const DiscoverVmsResponse = z
   .object({
-    vcenterId: VcenterId,
+    vcenterId: VcenterId.meta({ description: 'vCenter that was asked' }),
     durationMs: z.int().meta({ description: 'How long the discovery took' }),
     vms: z.array(DiscoveryItem).meta({ description: 'What was found, by name' }),
   })

@@ -51,7 +51,7 @@ export type DiskProgress = z.output<typeof DiskProgress>
 
 export const Progress = z
   .object({
-    jobId: JobId,
+    jobId: JobId.meta({ description: 'Id of the job' }),
     kind: JobKind,
     subject: z.string().meta({ description: 'What the job is about, for people' }),
     subjectId: z
@@ -73,9 +73,9 @@ export const Progress = z
       .nullable()
       .meta({ description: 'Rate at which work is done now' }),
     remainingSeconds: z.number().nonnegative().nullable().meta({ description: 'Estimate of what is left' }),
-    createdAt: Instant,
-    startedAt: Instant.nullable(),
-    finishedAt: Instant.nullable(),
+    createdAt: Instant.meta({ description: 'When it was asked for' }),
+    startedAt: Instant.nullable().meta({ description: 'When it began; null while it waits for its turn' }),
+    finishedAt: Instant.nullable().meta({ description: 'When it ended; null until then' }),
     failure: Failure.nullable().meta({ description: 'Why it failed' }),
     result: z
       .record(z.string(), z.unknown())

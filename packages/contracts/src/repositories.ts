@@ -30,15 +30,9 @@ export const CreateRepositoryRequest = z
     type: RepositoryType.default('local').meta({ description: 'Where it is stored' }),
     path: z.string().startsWith('/').max(1000).meta({ description: 'Absolute directory on the Hub' }),
     chunkBytes: ChunkBytes.default(MIB).meta({ description: 'Size of the chunks that disks are cut into' }),
-    password: z
-      .string()
-      .min(12)
-      .max(500)
-      .optional()
-      .meta({
-        description:
-          'Password of the repository; made up when absent. Required to add one that exists already',
-      }),
+    password: z.string().min(12).max(500).optional().meta({
+      description: 'Password of the repository; made up when absent. Required to add one that exists already',
+    }),
     existing: z
       .boolean()
       .default(false)
@@ -58,7 +52,7 @@ export const CreateRepositoryResponse = z
 
 export const RepositoryStorage = z
   .object({
-    repositoryId: RepositoryId,
+    repositoryId: RepositoryId.meta({ description: 'Id of the repository' }),
     totalBytes: Bytes.meta({ description: 'Size of the file system' }),
     freeBytes: Bytes.meta({ description: 'Free there' }),
     usedBytes: Bytes.meta({ description: 'Stored by this repository' }),

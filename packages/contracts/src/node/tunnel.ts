@@ -121,10 +121,12 @@ export const CaptureStep = z.enum(CAPTURE_STEPS)
 export type CaptureStep = z.output<typeof CaptureStep>
 
 export const CaptureState = z.object({
-  jobId: JobId,
-  state: z.enum(['running', 'succeeded', 'failed', 'cancelled', 'unknown']),
-  step: CaptureStep.nullable(),
-  failure: Failure.nullable(),
+  jobId: JobId.meta({ description: 'Id of the job at the Hub' }),
+  state: z
+    .enum(['running', 'succeeded', 'failed', 'cancelled', 'unknown'])
+    .meta({ description: '`unknown`: the Node has no such capture, or not any more' }),
+  step: CaptureStep.nullable().meta({ description: 'The step that runs, or the last one' }),
+  failure: Failure.nullable().meta({ description: 'Why it failed' }),
 })
 export type CaptureState = z.output<typeof CaptureState>
 
