@@ -1,5 +1,4 @@
-export type { InterruptedJob, JobDefinition, JobResult, JobRun, Recovery } from './job-definition.ts'
+export type { JobDefinition, JobRun, Recovery } from './job-definition.ts'
 export { mountJobs } from './jobs.routes.ts'
-export { JobsService, type StartJob } from './jobs.service.ts'
-export type { JobEvent } from './jobs.store.ts'
+export { JobsService } from './jobs.service.ts'
 export { JobsTypeormStore } from './jobs.store.typeorm.ts'

@@ -25,7 +25,8 @@ export function documents(docsDir: string): Router {
   return router
 }
 
-const SWAGGER_DIR = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
+const require = createRequire(import.meta.url)
+const SWAGGER_DIR = dirname(require.resolve('swagger-ui-dist/package.json'))
 
 /** Nothing inline: the content security policy allows scripts and styles of our own files only. */
 const PAGE = `<!doctype html>
