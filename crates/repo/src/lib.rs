@@ -1,1 +1,65 @@
 //! The open restic v2 repository format: writer, reader, check.
+//!
+//! `docs/design/repository-format.md` describes what lies on the storage, in which order it is written and why.
+//!
+//! A [`Repository`] is opened on a [`sendense_storage::Storage`]. A [`Writer`] takes chunks, which are the pieces of
+//! disks, and ends with one restore point or with none:
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::SystemTime};
+//! # use sendense_repo::{InitOptions, NewFile, NewRestorePoint, Repository, Secret, WriterOptions};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let storage = Arc::new(sendense_storage::LocalStorage::open("/srv/backup").await?);
+//! let repository = Repository::init(storage, &Secret::new("password"), InitOptions::default()).await?;
+//!
+//! let writer = repository.writer(WriterOptions::default()).await?;
+//! let chunk = writer.add_plain("{}".into()).await?;
+//! let now = SystemTime::now();
+//! let point = writer.commit(NewRestorePoint {
+//!     time: now,
+//!     hostname: "web-1".into(),
+//!     username: "sendense".into(),
+//!     directory: "vm-17".into(),
+//!     tags: vec![],
+//!     parent: None,
+//!     files: vec![NewFile { name: "vm.json".into(), size_bytes: 2, content: vec![chunk], mtime: now }],
+//! }).await?;
+//!
+//! assert_eq!(repository.load_file(&point, "/vm-17/vm.json").await?, "{}");
+//! # Ok(()) }
+//! ```
+
+mod blocking;
+mod catalog;
+mod commit;
+mod config;
+mod crypto;
+mod error;
+mod host;
+mod id;
+mod index;
+mod key_file;
+mod lock;
+mod pack;
+mod packing;
+mod polynomial;
+mod reader;
+mod repository;
+mod restore_point;
+mod sealed_json;
+mod secret;
+mod snapshot_file;
+mod timestamp;
+mod tree;
+mod writer;
+
+pub use catalog::DamagedIndex;
+pub use crypto::Kdf;
+pub use error::{Error, Result};
+pub use id::{ChunkId, IndexId, PackId, ParseIdError, SnapshotId, TreeId};
+pub use lock::LockTiming;
+pub use packing::{Added, Tuning};
+pub use repository::{InitOptions, Repository};
+pub use restore_point::{DiskContent, FileEntry, NewFile, NewRestorePoint, RestorePoint};
+pub use secret::Secret;
+pub use writer::{EncodedChunk, Payload, Writer, WriterOptions};

@@ -1,0 +1,261 @@
+//! What the repository has: the index in memory and the index files it comes from.
+//!
+//! A pack is known from the moment it is durable, and its entries wait for the next index file. Three locks, always
+//! taken in this order: `files` (held over storage operations: one refresh or one index file at a time),
+//! `unindexed`, `index`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use futures::{StreamExt, TryStreamExt};
+use sendense_storage::{FileKind, Storage};
+
+use crate::blocking::blocking;
+use crate::crypto::Key;
+use crate::index::{Index, IndexFile, IndexLoader, IndexPack};
+use crate::pack::PackedBlob;
+use crate::{Error, IndexId, PackId, Result, sealed_json};
+
+/// Index files read at a time. One takes some 50 MB of memory while it is read.
+const READS_MAX: usize = 4;
+
+/// Other tools read a whole index file into memory.
+const BLOBS_PER_FILE: usize = 50_000;
+
+/// An index file that could not be read. Its packs look like packs without index until it is replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedIndex {
+    /// The file.
+    pub id: IndexId,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+pub(crate) struct Catalog {
+    storage: Arc<dyn Storage>,
+    key: Key,
+    files: tokio::sync::Mutex<Files>,
+    unindexed: Mutex<Unindexed>,
+    index: RwLock<Index>,
+}
+
+/// The index files that were read or written.
+#[derive(Default)]
+struct Files {
+    known: HashSet<IndexId>,
+    damaged: Vec<DamagedIndex>,
+}
+
+/// Packs that are durable and in no index file yet.
+#[derive(Default)]
+struct Unindexed {
+    packs: Vec<IndexPack>,
+    stored_bytes: u64,
+    since: Option<Instant>,
+}
+
+/// How much there is that a crash would leave to be found by the headers of packs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct UnindexedAmount {
+    pub(crate) stored_bytes: u64,
+    pub(crate) since: Option<Instant>,
+}
+
+impl Catalog {
+    pub(crate) fn new(storage: Arc<dyn Storage>, key: Key) -> Self {
+        Self {
+            storage,
+            key,
+            files: tokio::sync::Mutex::default(),
+            unindexed: Mutex::default(),
+            index: RwLock::default(),
+        }
+    }
+
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the index up to date with the index files. Those that are new are read; when one has vanished,
+    /// somebody has pruned, and everything is read anew.
+    pub(crate) async fn refresh(&self) -> Result<()> {
+        let mut files = self.files.lock().await;
+        let entries = self.storage.list(FileKind::Index).await?;
+        let listed: HashSet<IndexId> = entries.iter().map(|entry| entry.id.into()).collect();
+        if files.known.is_subset(&listed) && !files.known.is_empty() {
+            let new: Vec<IndexId> = listed.difference(&files.known).copied().collect();
+            if !new.is_empty() {
+                self.read_new(&mut files, new).await?;
+            }
+            return Ok(());
+        }
+        *files = self.read_anew(listed).await?;
+        Ok(())
+    }
+
+    /// The index files that could not be read.
+    pub(crate) async fn damaged(&self) -> Vec<DamagedIndex> {
+        self.files.lock().await.damaged.clone()
+    }
+
+    /// Adds a durable pack.
+    pub(crate) fn add_pack(&self, pack: PackId, blobs: &[PackedBlob], stored_bytes: u64) {
+        // Both under one lock: a refresh that starts anew must find the pack in one of the two.
+        let mut unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
+        unindexed.packs.push(IndexPack::new(pack, blobs));
+        unindexed.stored_bytes += stored_bytes;
+        unindexed.since.get_or_insert_with(Instant::now);
+        self.index_mut().insert(pack, blobs.iter().copied());
+    }
+
+    pub(crate) fn unindexed_amount(&self) -> UnindexedAmount {
+        let unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
+        UnindexedAmount { stored_bytes: unindexed.stored_bytes, since: unindexed.since }
+    }
+
+    /// Writes index files until every pack that was durable before the call is in one.
+    pub(crate) async fn write_index(&self) -> Result<()> {
+        let mut files = self.files.lock().await;
+        let packs = std::mem::take(&mut *self.unindexed.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut rest = packs.packs.as_slice();
+        while !rest.is_empty() {
+            let (file_packs, next) = rest.split_at(packs_per_file(rest));
+            match self.write_file(file_packs).await {
+                Ok(id) => files.known.insert(id),
+                Err(error) => {
+                    // What is not in a file yet waits for the next try.
+                    let mut unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
+                    unindexed.packs.extend_from_slice(rest);
+                    unindexed.since.get_or_insert_with(Instant::now);
+                    return Err(error);
+                }
+            };
+            rest = next;
+        }
+        Ok(())
+    }
+
+    /// Holds all packs against a complete listing of the storage. Returns those that are missing or have a wrong
+    /// size; their blobs count as absent from now on. Also returns the packs that no index file names.
+    pub(crate) async fn verify_packs(&self) -> Result<PackListing> {
+        // No refresh meanwhile: it may number the packs anew.
+        let _files = self.files.lock().await;
+        let known_len = self.index().packs_len();
+        let entries = self.storage.list(FileKind::Pack).await?;
+        let sizes: HashMap<PackId, u64> = entries.iter().map(|e| (e.id.into(), e.size_bytes)).collect();
+        let mut index = self.index_mut();
+        // A pack that became known after the listing began need not be in it.
+        let missing = index.mark_missing(&sizes, known_len);
+        let orphans = sizes.into_iter().filter(|(id, _)| !index.contains_pack(id)).collect();
+        Ok(PackListing { missing, orphans })
+    }
+
+    async fn write_file(&self, packs: &[IndexPack]) -> Result<IndexId> {
+        let file = IndexFile { supersedes: Vec::new(), packs: packs.to_vec() };
+        let key = self.key.clone();
+        let sealed = blocking(move || sealed_json::seal(&key, &file)).await?;
+        self.storage.write(FileKind::Index, &sealed.id, sealed.content).await?;
+        Ok(sealed.id.into())
+    }
+
+    async fn read_new(&self, files: &mut Files, ids: Vec<IndexId>) -> Result<()> {
+        let mut contents = std::pin::pin!(self.contents(ids));
+        while let Some((id, content)) = contents.try_next().await? {
+            match content {
+                Ok(file) => {
+                    let mut index = self.index_mut();
+                    for pack in file.packs {
+                        index.insert(pack.id, pack.blobs());
+                    }
+                }
+                Err(damaged) => files.damaged.push(damaged),
+            }
+            files.known.insert(id);
+        }
+        Ok(())
+    }
+
+    async fn read_anew(&self, listed: HashSet<IndexId>) -> Result<Files> {
+        let (mut loader, mut damaged, mut superseded) = (IndexLoader::default(), Vec::new(), HashSet::new());
+        let mut contents = std::pin::pin!(self.contents(listed.iter().copied().collect()));
+        while let Some((_, content)) = contents.try_next().await? {
+            match content {
+                Ok(file) => {
+                    superseded.extend(file.supersedes.iter().copied());
+                    loader.absorb(file);
+                }
+                Err(error) => damaged.push(error),
+            }
+        }
+        if listed.iter().any(|id| superseded.contains(id)) {
+            // Rare: a tool died between writing a new index and removing the old ones. What they say is old.
+            let current: Vec<IndexId> =
+                listed.iter().filter(|id| !superseded.contains(id)).copied().collect();
+            loader = self.load(current).await?;
+        }
+        let mut index = blocking(move || Ok(loader.finish())).await?;
+        let unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
+        for pack in &unindexed.packs {
+            index.insert(pack.id, pack.blobs());
+        }
+        *self.index_mut() = index;
+        Ok(Files { known: listed, damaged })
+    }
+
+    async fn load(&self, ids: Vec<IndexId>) -> Result<IndexLoader> {
+        let mut loader = IndexLoader::default();
+        let mut contents = std::pin::pin!(self.contents(ids));
+        while let Some((_, content)) = contents.try_next().await? {
+            if let Ok(file) = content {
+                loader.absorb(file);
+            }
+        }
+        Ok(loader)
+    }
+
+    /// Reads and opens index files, some at a time. Damage is a result, not an error.
+    fn contents(
+        &self,
+        ids: Vec<IndexId>,
+    ) -> impl futures::Stream<Item = Result<(IndexId, Result<IndexFile, DamagedIndex>)>> {
+        futures::stream::iter(ids).map(|id| self.content(id)).buffer_unordered(READS_MAX)
+    }
+
+    async fn content(&self, id: IndexId) -> Result<(IndexId, Result<IndexFile, DamagedIndex>)> {
+        let content = self.storage.read(FileKind::Index, &id.into()).await?;
+        let key = self.key.clone();
+        let opened = blocking(move || {
+            let file: IndexFile = sealed_json::open(&key, FileKind::Index, &id.into(), &content)?;
+            file.check().map_err(|reason| Error::damaged(FileKind::Index, id, reason))?;
+            Ok(file)
+        });
+        match opened.await {
+            Ok(file) => Ok((id, Ok(file))),
+            Err(Error::Damaged { reason, .. }) => Ok((id, Err(DamagedIndex { id, reason }))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a listing of the packs says.
+pub(crate) struct PackListing {
+    /// Packs that the index names and that are not there, or have another size.
+    pub(crate) missing: Vec<PackId>,
+    /// Packs that are there and in no index, with their sizes in bytes.
+    pub(crate) orphans: Vec<(PackId, u64)>,
+}
+
+/// How many of these packs one index file takes; at least one.
+fn packs_per_file(packs: &[IndexPack]) -> usize {
+    let mut blobs = 0;
+    let fitting = packs.iter().take_while(|pack| {
+        blobs += pack.blobs_len();
+        blobs <= BLOBS_PER_FILE
+    });
+    fitting.count().max(1)
+}

@@ -1,0 +1,148 @@
+//! Making a restore point.
+//!
+//! A restore point exists from the moment its snapshot file does, so that file comes last, and before it is written
+//! everything it refers to is proved to be there:
+//!
+//! 1. packs of all chunks, and index files that name them (a flush);
+//! 2. every chunk of every file is in the index, and the lengths add up to the size of the file;
+//! 3. trees, in packs of their own, and their index file;
+//! 4. the index files we know are still there (or the index is read anew), a complete listing of the packs shows
+//!    each one with its size, our lock is still there, and with that knowledge 2 holds again;
+//! 5. the snapshot file.
+//!
+//! A crash before 5 leaves packs that the next capture uses, and trees that a prune removes.
+
+use std::sync::Arc;
+
+use sendense_storage::FileKind;
+
+use crate::blocking::blocking;
+use crate::lock::HeldLock;
+use crate::pack::BlobKind;
+use crate::repository::Inner;
+use crate::snapshot_file::SnapshotFile;
+use crate::tree::{HashedFrame, Node, Tree, is_valid_name};
+use crate::{ChunkId, Error, NewFile, NewRestorePoint, Result, SnapshotId, TreeId, host, sealed_json};
+
+/// What we call ourselves in snapshot files.
+const PROGRAM: &str = concat!("sendense ", env!("CARGO_PKG_VERSION"));
+
+/// Makes the restore point under the given lock.
+pub(crate) async fn commit(
+    repository: &Arc<Inner>,
+    lock: &HeldLock,
+    point: NewRestorePoint,
+) -> Result<SnapshotId> {
+    lock.check().await?;
+    check_names(&point)?;
+    repository.packer.flush().await?;
+    check_content(repository, &point.files)?;
+
+    let (point, trees) = blocking(move || Trees::encode(point)).await?;
+    store_trees(repository, &trees)?;
+    repository.packer.flush().await?;
+
+    repository.catalog.refresh().await?;
+    let missing_packs = repository.catalog.verify_packs().await?.missing;
+    lock.confirm().await?;
+    check_content(repository, &point.files)?;
+    for tree in trees.ids() {
+        if !repository.catalog.index().contains(BlobKind::Tree, tree.as_bytes()) {
+            return Err(missing_packs
+                .first()
+                .map_or(Error::TreeMissing { id: tree }, |id| Error::PackMissing { id: *id }));
+        }
+    }
+    write_snapshot(repository, &point, trees.root()).await
+}
+
+fn check_names(point: &NewRestorePoint) -> Result<()> {
+    let mut names = std::iter::once(&point.directory).chain(point.files.iter().map(|file| &file.name));
+    match names.find(|name| !is_valid_name(name)) {
+        Some(name) => Err(Error::Unacceptable { reason: format!("a file or directory named {name:?}") }),
+        None => Ok(()),
+    }
+}
+
+/// Every chunk must be there, and the chunks of a file must be as long as the file.
+fn check_content(repository: &Inner, files: &[NewFile]) -> Result<()> {
+    files.iter().try_for_each(|file| check_file(repository, file))
+}
+
+fn check_file(repository: &Inner, file: &NewFile) -> Result<()> {
+    let index = repository.catalog.index();
+    let plain_bytes = |id: &ChunkId| index.plain_bytes_of(id).ok_or(Error::ChunkMissing { id: *id });
+    let add = |size: u64, id: &ChunkId| Ok::<_, Error>(size + u64::from(plain_bytes(id)?));
+    let size_bytes = file.content.iter().try_fold(0, add)?;
+    if size_bytes == file.size_bytes {
+        return Ok(());
+    }
+    let (name, expected) = (&file.name, file.size_bytes);
+    Err(Error::Unacceptable { reason: format!("{name} of {expected} bytes with chunks of {size_bytes}") })
+}
+
+/// The two trees of a restore point: the root with one directory, and that directory with the files.
+struct Trees {
+    directory: HashedFrame,
+    root: HashedFrame,
+}
+
+impl Trees {
+    /// Encodes the trees. Hands the point back, with its files: they are checked once more later.
+    fn encode(mut point: NewRestorePoint) -> Result<(NewRestorePoint, Self)> {
+        let node = |file: &mut NewFile| {
+            let content = std::mem::take(&mut file.content);
+            Node::file(&file.name, file.size_bytes, content, file.mtime)
+        };
+        let files = Tree::new(point.files.iter_mut().map(node).collect())?;
+        let directory = files.encode()?;
+        for mut node in files.nodes {
+            let file = point.files.iter_mut().find(|file| file.name == node.name);
+            if let (Some(file), Some(content)) = (file, node.content.take()) {
+                file.content = content;
+            }
+        }
+        let subtree = TreeId::from_bytes(directory.hash);
+        let root = Tree::new(vec![Node::directory(&point.directory, subtree, point.time)])?.encode()?;
+        Ok((point, Self { directory, root }))
+    }
+
+    fn root(&self) -> TreeId {
+        TreeId::from_bytes(self.root.hash)
+    }
+
+    fn ids(&self) -> [TreeId; 2] {
+        [TreeId::from_bytes(self.directory.hash), self.root()]
+    }
+}
+
+/// Sends the trees that are not there yet on their way.
+fn store_trees(repository: &Inner, trees: &Trees) -> Result<()> {
+    let mut pack = repository.packer.tree_pack();
+    for tree in [&trees.directory, &trees.root] {
+        if !repository.catalog.index().contains(BlobKind::Tree, &tree.hash) {
+            let uncompressed = u32::try_from(tree.plain_bytes)
+                .map_err(|_| Error::Unacceptable { reason: "a directory of 4 GiB or more".into() })?;
+            pack.add_tree(tree.hash, &tree.frame, uncompressed)?;
+        }
+    }
+    repository.packer.write_tree_pack(pack)
+}
+
+async fn write_snapshot(repository: &Inner, point: &NewRestorePoint, tree: TreeId) -> Result<SnapshotId> {
+    let document = SnapshotFile {
+        time: point.time,
+        parent: point.parent,
+        tree,
+        paths: vec![format!("/{}", point.directory)],
+        hostname: point.hostname.clone(),
+        username: point.username.clone(),
+        uid: host::uid(),
+        gid: host::gid(),
+        tags: point.tags.clone(),
+        program_version: PROGRAM.into(),
+    };
+    let file = sealed_json::seal(&repository.key, &document)?;
+    repository.storage.write(FileKind::Snapshot, &file.id, file.content).await?;
+    Ok(file.id.into())
+}

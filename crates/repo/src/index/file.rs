@@ -1,0 +1,126 @@
+//! Index files.
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::OVERHEAD_BYTES;
+use crate::pack::{BlobKind, PackedBlob};
+use crate::{IndexId, PackId};
+
+/// The document in an index file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct IndexFile {
+    /// Older index files that this one replaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) supersedes: Vec<IndexId>,
+    #[serde(default)]
+    pub(crate) packs: Vec<IndexPack>,
+}
+
+/// One pack and all its blobs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct IndexPack {
+    pub(crate) id: PackId,
+    blobs: Vec<IndexBlob>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct IndexBlob {
+    #[serde(with = "blob_id")]
+    id: [u8; 32],
+    #[serde(rename = "type")]
+    kind: BlobKind,
+    offset: u32,
+    length: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    uncompressed_length: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// A blob's id is the id of a chunk or of a tree; the text is the same.
+mod blob_id {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::ChunkId;
+
+    pub(super) fn serialize<S: Serializer>(id: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        ChunkId::from_bytes(*id).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        ChunkId::deserialize(deserializer).map(|id| *id.as_bytes())
+    }
+}
+
+impl IndexPack {
+    pub(crate) fn new(id: PackId, blobs: &[PackedBlob]) -> Self {
+        let blobs = blobs.iter().map(|blob| IndexBlob {
+            id: blob.id,
+            kind: blob.kind,
+            offset: blob.offset,
+            length: blob.length,
+            uncompressed_length: blob.uncompressed,
+        });
+        Self { id, blobs: blobs.collect() }
+    }
+
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = PackedBlob> {
+        self.blobs.iter().map(|blob| PackedBlob {
+            kind: blob.kind,
+            id: blob.id,
+            offset: blob.offset,
+            length: blob.length,
+            uncompressed: blob.uncompressed_length,
+        })
+    }
+
+    pub(crate) fn blobs_len(&self) -> usize {
+        self.blobs.len()
+    }
+}
+
+impl IndexFile {
+    /// What is wrong with the numbers, if anything is.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let is_sane = |blob: &IndexBlob| {
+            blob.length as usize >= OVERHEAD_BYTES && blob.offset.checked_add(blob.length).is_some()
+        };
+        let blobs = || self.packs.iter().flat_map(|pack| &pack.blobs);
+        if blobs().all(is_sane) { Ok(()) } else { Err("a blob cannot lie where it says") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_file_reads_as_restic_writes_it() {
+        let json = format!(
+            r#"{{"packs":[{{"id":"{0}","blobs":[
+              {{"id":"{1}","type":"data","offset":0,"length":38}},
+              {{"id":"{2}","type":"tree","offset":38,"length":112,"uncompressed_length":511}}]}}]}}"#,
+            "aa".repeat(32),
+            "bb".repeat(32),
+            "cc".repeat(32),
+        );
+        let file: IndexFile = serde_json::from_str(&json).unwrap();
+        let blobs: Vec<_> = file.packs[0].blobs().collect();
+        assert_eq!((blobs[0].kind, blobs[0].plain_bytes()), (BlobKind::Data, 6));
+        assert_eq!((blobs[1].kind, blobs[1].offset, blobs[1].plain_bytes()), (BlobKind::Tree, 38, 511));
+        let again = serde_json::to_string(&file).unwrap();
+        assert_eq!(again, json.split_whitespace().collect::<String>());
+    }
+
+    #[test]
+    fn impossible_positions_are_noticed() {
+        for (offset, length) in [(0, 31), (u32::MAX, 32)] {
+            let blob = PackedBlob { kind: BlobKind::Data, id: [0; 32], offset, length, uncompressed: 0 };
+            let pack = IndexPack::new(PackId::of(b""), &[blob]);
+            assert!(IndexFile { supersedes: vec![], packs: vec![pack] }.check().is_err());
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The index in memory: 48 bytes per blob.
+//!
+//! Most entries lie in one sorted array. Ids are hashes, so that their first bits spread evenly: a table of where
+//! each prefix begins leaves about eight entries to search. What is added later waits in a small ordered set and
+//! is merged into the array when it has grown to an eighth of it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{IndexFile, IndexPack};
+use crate::pack::{self, BlobKind, PackedBlob};
+use crate::{ChunkId, PackId};
+
+/// A set smaller than this is never worth a merge.
+const RECENT_MIN: usize = 1 << 16;
+
+/// Entries per prefix, as a power of two.
+const BUCKET_BITS: u32 = 3;
+
+const TREE_BIT: u32 = 1 << 31;
+
+/// One blob at one place. The same blob may have several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    id: [u8; 32],
+    /// Number of the pack; the highest bit is set for trees.
+    pack_and_kind: u32,
+    offset: u32,
+    length: u32,
+    uncompressed: u32,
+}
+
+/// Where a blob lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) pack: PackId,
+    pub(crate) blob: PackedBlob,
+    /// The pack was not in the last listing, or had another size.
+    pub(crate) is_missing: bool,
+}
+
+#[derive(Debug)]
+struct PackInfo {
+    id: PackId,
+    size_bytes: u64,
+    is_missing: bool,
+}
+
+/// All blobs of a repository.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    sorted: Vec<Entry>,
+    /// `sorted[starts[p]..starts[p + 1]]` are the ids with prefix `p`.
+    starts: Vec<u32>,
+    recent: BTreeSet<Entry>,
+    packs: Vec<PackInfo>,
+    pack_numbers: HashMap<PackId, u32>,
+}
+
+/// Fills an index from many files without keeping order meanwhile.
+#[derive(Debug, Default)]
+pub(crate) struct IndexLoader {
+    index: Index,
+    /// Packs that a second file names.
+    repeated: Vec<IndexPack>,
+}
+
+impl IndexLoader {
+    /// Takes over what a file says.
+    pub(crate) fn absorb(&mut self, file: IndexFile) {
+        for pack in file.packs {
+            let (number, is_new) = self.index.pack_number(pack.id);
+            if is_new {
+                self.index.packs[number as usize].size_bytes =
+                    pack::size_bytes(&pack.blobs().collect::<Vec<_>>());
+                self.index.sorted.extend(pack.blobs().map(|blob| Entry::new(number, &blob)));
+            } else {
+                self.repeated.push(pack);
+            }
+        }
+    }
+
+    /// The finished index.
+    pub(crate) fn finish(self) -> Index {
+        let mut index = self.index;
+        index.sorted.sort_unstable();
+        index.compact();
+        for pack in self.repeated {
+            index.insert(pack.id, pack.blobs());
+        }
+        index
+    }
+}
+
+impl Index {
+    /// Adds a pack. A pack that is known already only gains the blobs that were not.
+    pub(crate) fn insert(&mut self, pack: PackId, blobs: impl IntoIterator<Item = PackedBlob>) {
+        let (number, is_new) = self.pack_number(pack);
+        for blob in blobs {
+            let entry = Entry::new(number, &blob);
+            if (is_new || !self.contains_entry(&entry)) && self.recent.insert(entry) {
+                self.packs[number as usize].size_bytes += pack::size_bytes([&blob]) - pack::size_bytes([]);
+            }
+        }
+        if self.recent.len() > RECENT_MIN.max(self.sorted.len() >> BUCKET_BITS) {
+            self.compact();
+        }
+    }
+
+    /// Merges what was added lately into the sorted array.
+    fn compact(&mut self) {
+        self.sorted.extend(std::mem::take(&mut self.recent));
+        // A stable sort merges the two sorted runs instead of starting over.
+        self.sorted.sort();
+        self.starts = starts(&self.sorted);
+    }
+
+    /// The places of a blob, in no particular order.
+    pub(crate) fn find(&self, kind: BlobKind, id: &[u8; 32]) -> impl Iterator<Item = Location> {
+        self.entries(id).filter(move |entry| entry.kind() == kind).map(|entry| self.location(entry))
+    }
+
+    /// Whether a blob lies in a pack that is there.
+    pub(crate) fn contains(&self, kind: BlobKind, id: &[u8; 32]) -> bool {
+        self.find(kind, id).any(|location| !location.is_missing)
+    }
+
+    /// The plain length of a chunk that lies in a pack that is there.
+    pub(crate) fn plain_bytes_of(&self, id: &ChunkId) -> Option<u32> {
+        let mut locations = self.find(BlobKind::Data, id.as_bytes()).filter(|location| !location.is_missing);
+        locations.next().map(|location| location.blob.plain_bytes())
+    }
+
+    pub(crate) fn packs_len(&self) -> usize {
+        self.packs.len()
+    }
+
+    pub(crate) fn contains_pack(&self, pack: &PackId) -> bool {
+        self.pack_numbers.contains_key(pack)
+    }
+
+    /// All packs with the size they must have in bytes.
+    pub(crate) fn packs(&self) -> impl Iterator<Item = (PackId, u64)> {
+        self.packs.iter().map(|pack| (pack.id, pack.size_bytes))
+    }
+
+    /// The size that a pack must have in bytes.
+    pub(crate) fn pack_size_bytes(&self, pack: &PackId) -> Option<u64> {
+        self.pack_numbers.get(pack).map(|number| self.packs[*number as usize].size_bytes)
+    }
+
+    /// Holds the first `known_len` packs against a complete listing: whatever is not in it with the right size is
+    /// missing. Returns those that are.
+    pub(crate) fn mark_missing(
+        &mut self,
+        sizes_bytes: &HashMap<PackId, u64>,
+        known_len: usize,
+    ) -> Vec<PackId> {
+        let known_len = known_len.min(self.packs.len());
+        for pack in &mut self.packs[..known_len] {
+            pack.is_missing = sizes_bytes.get(&pack.id) != Some(&pack.size_bytes);
+        }
+        self.packs[..known_len].iter().filter(|pack| pack.is_missing).map(|pack| pack.id).collect()
+    }
+
+    pub(crate) fn blobs_len(&self) -> usize {
+        self.sorted.len() + self.recent.len()
+    }
+
+    fn pack_number(&mut self, id: PackId) -> (u32, bool) {
+        if let Some(number) = self.pack_numbers.get(&id) {
+            return (*number, false);
+        }
+        // Two thousand million packs are four hundred times the largest repository that fits into memory.
+        let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX).min(TREE_BIT - 1);
+        self.packs.push(PackInfo { id, size_bytes: pack::size_bytes([]), is_missing: false });
+        self.pack_numbers.insert(id, number);
+        (number, true)
+    }
+
+    fn contains_entry(&self, wanted: &Entry) -> bool {
+        self.entries(&wanted.id).any(|entry| entry == wanted)
+    }
+
+    fn entries<'a>(&'a self, id: &[u8; 32]) -> impl Iterator<Item = &'a Entry> + use<'a> {
+        self.sorted_entries(id).iter().chain(self.recent.range(Entry::first(id)..=Entry::last(id)))
+    }
+
+    fn sorted_entries(&self, id: &[u8; 32]) -> &[Entry] {
+        let prefix = prefix(id, prefix_bits(self.sorted.len()));
+        let (Some(&start), Some(&end)) = (self.starts.get(prefix), self.starts.get(prefix + 1)) else {
+            return &[];
+        };
+        let bucket = &self.sorted[start as usize..end as usize];
+        let first = bucket.partition_point(|entry| entry.id < *id);
+        let len = bucket[first..].iter().take_while(|entry| entry.id == *id).count();
+        &bucket[first..first + len]
+    }
+
+    fn location(&self, entry: &Entry) -> Location {
+        let pack = &self.packs[(entry.pack_and_kind & !TREE_BIT) as usize];
+        Location { pack: pack.id, blob: entry.blob(), is_missing: pack.is_missing }
+    }
+}
+
+impl Entry {
+    fn new(pack_number: u32, blob: &PackedBlob) -> Self {
+        let kind_bit = if blob.kind == BlobKind::Tree { TREE_BIT } else { 0 };
+        Self {
+            id: blob.id,
+            pack_and_kind: pack_number | kind_bit,
+            offset: blob.offset,
+            length: blob.length,
+            uncompressed: blob.uncompressed,
+        }
+    }
+
+    fn first(id: &[u8; 32]) -> Self {
+        Self { id: *id, pack_and_kind: 0, offset: 0, length: 0, uncompressed: 0 }
+    }
+
+    fn last(id: &[u8; 32]) -> Self {
+        let max = u32::MAX;
+        Self { id: *id, pack_and_kind: max, offset: max, length: max, uncompressed: max }
+    }
+
+    fn kind(&self) -> BlobKind {
+        if self.pack_and_kind & TREE_BIT == 0 { BlobKind::Data } else { BlobKind::Tree }
+    }
+
+    fn blob(&self) -> PackedBlob {
+        PackedBlob {
+            kind: self.kind(),
+            id: self.id,
+            offset: self.offset,
+            length: self.length,
+            uncompressed: self.uncompressed,
+        }
+    }
+}
+
+/// How many bits of an id choose its place in the table.
+fn prefix_bits(entries_len: usize) -> u32 {
+    entries_len.checked_ilog2().unwrap_or(0).saturating_sub(BUCKET_BITS)
+}
+
+fn prefix(id: &[u8; 32], bits: u32) -> usize {
+    let head = u32::from_be_bytes([id[0], id[1], id[2], id[3]]);
+    head.checked_shr(u32::BITS - bits).unwrap_or(0) as usize
+}
+
+/// The table of [`Index::starts`].
+fn starts(sorted: &[Entry]) -> Vec<u32> {
+    let bits = prefix_bits(sorted.len());
+    let mut starts = Vec::with_capacity((1 << bits) + 1);
+    for (position, entry) in (0_u32..).zip(sorted) {
+        while starts.len() <= prefix(&entry.id, bits) {
+            starts.push(position);
+        }
+    }
+    // Four thousand million entries are 200 GB of memory: the cast cannot lose anything before that.
+    starts.resize((1 << bits) + 1, u32::try_from(sorted.len()).unwrap_or(u32::MAX));
+    starts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_blob(number: u32) -> PackedBlob {
+        let id = *ChunkId::of(&number.to_le_bytes()).as_bytes();
+        PackedBlob {
+            kind: BlobKind::Data,
+            id,
+            offset: number % 1000 * 100,
+            length: 100,
+            uncompressed: number,
+        }
+    }
+
+    fn a_pack(number: u32) -> PackId {
+        PackId::of(&number.to_le_bytes())
+    }
+
+    #[test]
+    fn every_blob_is_found_before_and_after_merges_and_no_other() {
+        for len in [0, 1, 7, 8, 9, 1000, 200_000] {
+            let mut index = Index::default();
+            for number in 0..len {
+                index.insert(a_pack(number / 1000), [a_blob(number)]);
+            }
+            for number in 0..len {
+                let found: Vec<_> = index.find(BlobKind::Data, &a_blob(number).id).collect();
+                let expected =
+                    Location { pack: a_pack(number / 1000), blob: a_blob(number), is_missing: false };
+                assert_eq!(found, [expected]);
+            }
+            for number in len..len + 100 {
+                assert!(!index.contains(BlobKind::Data, &a_blob(number).id));
+                assert!(!index.contains(BlobKind::Tree, &a_blob(number - len).id));
+            }
+            assert_eq!(index.blobs_len(), len as usize);
+        }
+    }
+
+    #[test]
+    fn a_blob_in_two_packs_has_two_places_and_survives_the_loss_of_one() {
+        let mut index = Index::default();
+        index.insert(a_pack(1), [a_blob(1)]);
+        index.compact();
+        index.insert(a_pack(2), [a_blob(1)]);
+        assert_eq!(index.find(BlobKind::Data, &a_blob(1).id).count(), 2);
+        let sizes = HashMap::from([(a_pack(2), index.pack_size_bytes(&a_pack(2)).unwrap())]);
+        assert_eq!(index.mark_missing(&sizes, 2), [a_pack(1)]);
+        assert!(index.contains(BlobKind::Data, &a_blob(1).id));
+        assert_eq!(index.mark_missing(&HashMap::new(), 2).len(), 2);
+        assert!(!index.contains(BlobKind::Data, &a_blob(1).id));
+    }
+
+    #[test]
+    fn a_pack_that_two_index_files_name_counts_once() {
+        let blobs = [a_blob(1), a_blob(2)];
+        let mut index = Index::default();
+        index.insert(a_pack(1), blobs);
+        index.compact();
+        index.insert(a_pack(1), blobs);
+        assert_eq!(index.pack_size_bytes(&a_pack(1)), Some(pack::size_bytes(&blobs)));
+        assert_eq!(index.blobs_len(), 2);
+    }
+
+    #[test]
+    fn a_loaded_index_is_the_same_as_one_that_grew() {
+        let blobs: Vec<_> = (0..5000).map(a_blob).collect();
+        let (mut loader, mut grown) = (IndexLoader::default(), Index::default());
+        for (number, blobs) in (0..).zip(blobs.chunks(100)) {
+            // Every third pack is named by two files.
+            let packs = vec![IndexPack::new(a_pack(number), blobs); if number % 3 == 0 { 2 } else { 1 }];
+            loader.absorb(IndexFile { supersedes: vec![], packs });
+            grown.insert(a_pack(number), blobs.iter().copied());
+        }
+        let loaded = loader.finish();
+        assert_eq!(loaded.blobs_len(), grown.blobs_len());
+        assert_eq!(loaded.packs().collect::<Vec<_>>(), grown.packs().collect::<Vec<_>>());
+        for blob in blobs {
+            let places = |index: &Index| index.find(blob.kind, &blob.id).collect::<Vec<_>>();
+            assert_eq!(places(&loaded), places(&grown));
+        }
+    }
+
+    #[test]
+    fn a_pack_of_another_size_than_the_index_says_is_missing() {
+        let mut index = Index::default();
+        index.insert(a_pack(1), [a_blob(1)]);
+        let size = index.pack_size_bytes(&a_pack(1)).unwrap();
+        assert_eq!(index.mark_missing(&HashMap::from([(a_pack(1), size - 1)]), 1), [a_pack(1)]);
+        assert_eq!(index.mark_missing(&HashMap::from([(a_pack(1), size)]), 1), []);
+    }
+
+    #[test]
+    fn an_entry_takes_48_bytes() {
+        assert_eq!(size_of::<Entry>(), 48);
+    }
+}

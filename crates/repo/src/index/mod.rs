@@ -1,0 +1,7 @@
+//! Which blob lies where: index files on the storage and one index of them all in memory.
+
+mod file;
+mod memory;
+
+pub(crate) use file::{IndexFile, IndexPack};
+pub(crate) use memory::{Index, IndexLoader, Location};

@@ -1,0 +1,212 @@
+//! Holding a lock on a repository.
+//!
+//! Locks are files, and they only bind those who look. restic's rules: write your lock, wait a moment, look again;
+//! many may hold a shared lock, an exclusive one tolerates no other; refresh every five minutes; what was not
+//! refreshed for half an hour is stale. A writer holds a shared lock from its start to its commit, so that no
+//! prune removes the packs it is going to refer to.
+
+mod file;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sendense_storage::{ErrorKind, FileKind, Storage};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::crypto::Key;
+use crate::id::LockId;
+use crate::{Error, Result, sealed_json};
+use file::{LockFile, STALE_AFTER};
+
+/// Others believe in a lock for half an hour. We stop believing in ours well before, so that a slow clock and a
+/// slow storage have room.
+const TRUST_FOR: Duration = STALE_AFTER.saturating_sub(Duration::from_mins(8));
+
+/// How soon a failed refresh is repeated.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// When locks are looked at and refreshed.
+#[derive(Clone, Copy, Debug)]
+pub struct LockTiming {
+    /// The wait between writing a lock and looking for others, in which their writes become visible.
+    pub settle: Duration,
+    /// The time between two refreshes.
+    pub refresh: Duration,
+}
+
+impl Default for LockTiming {
+    /// The times that restic uses.
+    fn default() -> Self {
+        Self { settle: Duration::from_millis(200), refresh: Duration::from_mins(5) }
+    }
+}
+
+/// A shared lock of ours, refreshed in the background. Dropping it removes it as soon as the runtime gets to it;
+/// [`HeldLock::release`] waits for that.
+pub(crate) struct HeldLock {
+    holder: Arc<Holder>,
+    refresher: JoinHandle<()>,
+}
+
+struct Holder {
+    storage: Arc<dyn Storage>,
+    key: Key,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` once it is released or lost.
+    id: Option<LockId>,
+    refreshed_at: Instant,
+}
+
+impl HeldLock {
+    /// Takes a shared lock. Fails with [`Error::Locked`] when somebody holds an exclusive one. Locks whose
+    /// process was on this machine and is dead are removed on the way.
+    pub(crate) async fn acquire(storage: &Arc<dyn Storage>, key: &Key, timing: LockTiming) -> Result<Self> {
+        look_for_exclusive(&**storage, key).await?;
+        let id = write(&**storage, key).await?;
+        let holder = Arc::new(Holder {
+            storage: Arc::clone(storage),
+            key: key.clone(),
+            state: Mutex::new(State { id: Some(id), refreshed_at: Instant::now() }),
+        });
+        // From here on dropping the lock removes the file.
+        let refresher = tokio::spawn(refresh_forever(Arc::clone(&holder), timing.refresh));
+        let lock = Self { holder, refresher };
+        tokio::time::sleep(timing.settle).await;
+        match look_for_exclusive(&**storage, key).await {
+            Ok(()) => Ok(lock),
+            Err(error) => {
+                // The reason not to get it matters more than whether the file could be removed.
+                let _ = lock.release().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the lock still protects us, as far as we know without asking the storage.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let state = self.holder.state.lock().await;
+        if state.id.is_some() && state.refreshed_at.elapsed() < TRUST_FOR {
+            Ok(())
+        } else {
+            Err(Error::LockLost)
+        }
+    }
+
+    /// Whether the lock still protects us: its file must be there.
+    pub(crate) async fn confirm(&self) -> Result<()> {
+        self.check().await?;
+        let mut state = self.holder.state.lock().await;
+        self.holder.confirm(&mut state).await.map(|_| ())
+    }
+
+    /// Removes the lock.
+    pub(crate) async fn release(self) -> Result<()> {
+        self.refresher.abort();
+        self.holder.remove().await
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        self.refresher.abort();
+        // Without a runtime the process is about to end; the next writer on this machine sweeps the file.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let holder = Arc::clone(&self.holder);
+            runtime.spawn(async move { holder.remove().await });
+        }
+    }
+}
+
+impl Holder {
+    /// The id of the lock if its file is there. If it is not, somebody decided that we are dead.
+    async fn confirm(&self, state: &mut State) -> Result<LockId> {
+        let id = state.id.ok_or(Error::LockLost)?;
+        if self.storage.exists(FileKind::Lock, &id.into()).await? {
+            return Ok(id);
+        }
+        state.id = None;
+        Err(Error::LockLost)
+    }
+
+    /// Replaces the lock by a new one: first write, then remove, so that there is always one.
+    async fn refresh(&self) -> Result<()> {
+        let mut state = self.state.lock().await;
+        let old = self.confirm(&mut state).await?;
+        let new = write(&*self.storage, &self.key).await?;
+        *state = State { id: Some(new), refreshed_at: Instant::now() };
+        self.storage.remove(FileKind::Lock, &old.into()).await?;
+        Ok(())
+    }
+
+    async fn remove(&self) -> Result<()> {
+        let mut state = self.state.lock().await;
+        if let Some(id) = state.id {
+            self.storage.remove(FileKind::Lock, &id.into()).await?;
+            state.id = None;
+        }
+        Ok(())
+    }
+}
+
+async fn refresh_forever(holder: Arc<Holder>, every: Duration) {
+    let mut wait = every;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = match holder.refresh().await {
+            Ok(()) => every,
+            Err(Error::LockLost) => return,
+            // The lock is good for a while; `check` says when that is over.
+            Err(_) => RETRY_AFTER.min(every),
+        };
+    }
+}
+
+async fn write(storage: &dyn Storage, key: &Key) -> Result<LockId> {
+    let file = sealed_json::seal(key, &LockFile::shared(SystemTime::now()))?;
+    storage.write(FileKind::Lock, &file.id, file.content).await?;
+    Ok(file.id.into())
+}
+
+/// Fails when there is an exclusive lock whose holder may be alive.
+async fn look_for_exclusive(storage: &dyn Storage, key: &Key) -> Result<()> {
+    for (id, lock) in read_all(storage, key).await? {
+        if lock.is_orphaned() {
+            storage.remove(FileKind::Lock, &id.into()).await?;
+        } else if lock.exclusive {
+            return Err(lock.as_error(SystemTime::now()));
+        }
+    }
+    Ok(())
+}
+
+/// Removes the locks that count as stale by restic's rules, as `restic unlock` does: an administrator's decision.
+/// Returns how many there were.
+pub(crate) async fn remove_stale(storage: &dyn Storage, key: &Key) -> Result<usize> {
+    let mut removed = 0;
+    for (id, lock) in read_all(storage, key).await? {
+        if lock.is_stale(SystemTime::now()) {
+            storage.remove(FileKind::Lock, &id.into()).await?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// All locks that can be read. Others do not bind, by restic's rules: a lock may vanish while we look, and one
+/// that is damaged says nothing.
+async fn read_all(storage: &dyn Storage, key: &Key) -> Result<Vec<(LockId, LockFile)>> {
+    let mut locks = Vec::new();
+    for entry in storage.list(FileKind::Lock).await? {
+        match sealed_json::read(storage, key, FileKind::Lock, &entry.id).await {
+            Ok(lock) => locks.push((entry.id.into(), lock)),
+            Err(Error::Damaged { .. }) => {}
+            Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(locks)
+}

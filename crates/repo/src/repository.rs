@@ -1,0 +1,241 @@
+//! A repository: made, opened, read, and the way to its writers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use sendense_storage::{FileId, FileKind, Storage};
+
+use crate::catalog::{Catalog, DamagedIndex};
+use crate::config::Config;
+use crate::crypto::{Kdf, Key};
+use crate::packing::{Packer, Tuning};
+use crate::{
+    ChunkId, DiskContent, Error, FileEntry, RestorePoint, Result, Secret, SnapshotId, Writer, WriterOptions,
+    key_file, lock, sealed_json,
+};
+
+/// Small files that are read at a time.
+const READS_MAX: usize = 8;
+
+/// How a repository is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InitOptions {
+    /// How hard guessing its password shall be.
+    pub kdf: Kdf,
+    /// How much the opened repository may use.
+    pub tuning: Tuning,
+}
+
+/// An open repository. Clones are cheap and share everything.
+#[derive(Clone)]
+pub struct Repository {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) key: Key,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) packer: Packer,
+    config: Config,
+}
+
+impl Repository {
+    /// Makes a repository in an empty place and opens it. The config is written last: until then there is none.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyARepository`], and what the storage says.
+    pub async fn init(storage: Arc<dyn Storage>, password: &Secret, options: InitOptions) -> Result<Self> {
+        storage.create().await?;
+        // Keys without config are left of an attempt that failed, or of a config that was lost. In the second case
+        // a new config would make the packs look like garbage.
+        let is_taken = storage.is_initialised().await? || !storage.list(FileKind::Snapshot).await?.is_empty();
+        if is_taken {
+            return Err(Error::AlreadyARepository { location: storage.location() });
+        }
+        for leftover in storage.list(FileKind::Key).await? {
+            storage.remove(FileKind::Key, &leftover.id).await?;
+        }
+        let (key, config) = (Key::random(), Config::random());
+        key_file::create(&*storage, &key, password, options.kdf).await?;
+        let sealed = sealed_json::seal_config(&key, &config)?;
+        storage.write(FileKind::Config, &FileId::CONFIG, sealed).await?;
+        Self::load(storage, key, config, options.tuning).await
+    }
+
+    /// Opens a repository and reads its index.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`], [`Error::WrongPassword`], [`Error::UnsupportedVersion`], [`Error::Damaged`], and
+    /// what the storage says.
+    pub async fn open(storage: Arc<dyn Storage>, password: &Secret) -> Result<Self> {
+        Self::open_with(storage, password, Tuning::default()).await
+    }
+
+    /// As [`Self::open`], with other sizes and numbers.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(storage: Arc<dyn Storage>, password: &Secret, tuning: Tuning) -> Result<Self> {
+        if !storage.is_initialised().await? {
+            return Err(Error::NotARepository { location: storage.location() });
+        }
+        let key = key_file::find(&*storage, password).await?;
+        let sealed = storage.read(FileKind::Config, &FileId::CONFIG).await?;
+        let config = sealed_json::open_config::<Config>(&key, &sealed)?.check()?;
+        Self::load(storage, key, config, tuning).await
+    }
+
+    async fn load(storage: Arc<dyn Storage>, key: Key, config: Config, tuning: Tuning) -> Result<Self> {
+        let catalog = Arc::new(Catalog::new(Arc::clone(&storage), key.clone()));
+        catalog.refresh().await?;
+        let packer = Packer::new(Arc::clone(&storage), Arc::clone(&catalog), key.clone(), tuning);
+        Ok(Self { inner: Arc::new(Inner { storage, key, catalog, packer, config }) })
+    }
+
+    /// The id that the repository got when it was made; restic shows its first digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.inner.config.id()
+    }
+
+    /// Where the repository is.
+    #[must_use]
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.inner.storage
+    }
+
+    /// Takes notice of what other processes have written or pruned since.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn refresh_index(&self) -> Result<()> {
+        self.inner.catalog.refresh().await
+    }
+
+    /// Index files that could not be read. The chunks in their packs count as absent until somebody adopts the
+    /// packs ([`Self::adopt_orphan_packs`]).
+    pub async fn damaged_index_files(&self) -> Vec<DamagedIndex> {
+        self.inner.catalog.damaged().await
+    }
+
+    /// How many blobs (chunks and trees) the index names.
+    #[must_use]
+    pub fn blobs_len(&self) -> usize {
+        self.inner.catalog.index().blobs_len()
+    }
+
+    /// Whether a chunk is durable, or being written by this process.
+    #[must_use]
+    pub fn contains(&self, id: &ChunkId) -> bool {
+        self.inner.packer.contains(id)
+    }
+
+    /// The length in bytes of a chunk that is durable, or being written by this process. `None` for all others.
+    #[must_use]
+    pub fn plain_bytes_of(&self, id: &ChunkId) -> Option<u64> {
+        self.inner.packer.plain_bytes_of(id).map(u64::from)
+    }
+
+    /// The bytes of a chunk. Their hash was verified.
+    ///
+    /// # Errors
+    /// [`Error::ChunkMissing`], [`Error::DamagedChunk`], and what the storage says.
+    pub async fn read_chunk(&self, id: &ChunkId) -> Result<Bytes> {
+        self.inner.read_chunk(id).await
+    }
+
+    /// All restore points that can be read, in no particular order. Those whose file is damaged are left out;
+    /// [`Self::check`] reports them.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn restore_points(&self) -> Result<Vec<RestorePoint>> {
+        let entries = self.inner.storage.list(FileKind::Snapshot).await?;
+        let points = futures::stream::iter(entries)
+            .map(|entry| async move {
+                match self.inner.restore_point(&entry.id.into()).await {
+                    Ok(point) => Ok(Some(point)),
+                    // Forgotten since the listing, or damaged.
+                    Err(Error::RestorePointMissing { .. } | Error::Damaged { .. }) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            })
+            .buffer_unordered(READS_MAX);
+        points.try_filter_map(|point| async move { Ok(point) }).try_collect().await
+    }
+
+    /// One restore point.
+    ///
+    /// # Errors
+    /// [`Error::RestorePointMissing`], [`Error::Damaged`], and what the storage says.
+    pub async fn restore_point(&self, id: &SnapshotId) -> Result<RestorePoint> {
+        self.inner.restore_point(id).await
+    }
+
+    /// All files of a restore point.
+    ///
+    /// # Errors
+    /// [`Error::RestorePointMissing`], [`Error::TreeMissing`], and what reading says.
+    pub async fn files(&self, point: &SnapshotId) -> Result<Vec<FileEntry>> {
+        self.inner.files(point).await
+    }
+
+    /// The bytes of a small file, such as `/vm-17/vm.json`.
+    ///
+    /// # Errors
+    /// [`Error::FileMissing`], [`Error::Unacceptable`] for a file of more than 64 MiB, and what reading says.
+    pub async fn load_file(&self, point: &SnapshotId, path: &str) -> Result<Bytes> {
+        self.inner.load_file(point, path).await
+    }
+
+    /// The chunks of a file, usually a disk.
+    ///
+    /// # Errors
+    /// [`Error::FileMissing`], and what reading says.
+    pub async fn disk_content(&self, point: &SnapshotId, path: &str) -> Result<DiskContent> {
+        self.inner.disk_content(point, path).await
+    }
+
+    /// Takes a restore point off the list. What only it referred to stays until a prune.
+    ///
+    /// # Errors
+    /// [`Error::RestorePointMissing`], and what the storage says.
+    pub async fn forget(&self, id: &SnapshotId) -> Result<()> {
+        if !self.inner.storage.exists(FileKind::Snapshot, &(*id).into()).await? {
+            return Err(Error::RestorePointMissing { id: *id });
+        }
+        Ok(self.inner.storage.remove(FileKind::Snapshot, &(*id).into()).await?)
+    }
+
+    /// Removes the locks that restic's rules call stale: not refreshed for half an hour, or of a process of this
+    /// machine that is gone. Returns how many there were.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn remove_stale_locks(&self) -> Result<usize> {
+        lock::remove_stale(&*self.inner.storage, &self.inner.key).await
+    }
+
+    /// Takes a lock and begins to write. Any number of writers may be at work at a time, here and elsewhere.
+    ///
+    /// Before it returns, the packs that the index names are held against a listing of the storage: chunks in
+    /// packs that are gone count as absent, so that a capture brings them again.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], and what the storage says.
+    pub async fn writer(&self, options: WriterOptions) -> Result<Writer> {
+        Writer::start(Arc::clone(&self.inner), options).await
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository")
+            .field("id", &self.id())
+            .field("at", &self.inner.storage.location())
+            .finish()
+    }
+}
