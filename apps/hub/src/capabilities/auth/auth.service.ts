@@ -73,7 +73,6 @@ export class AuthService {
       this.#log.warn('A login failed', { username, remoteAddress })
       throw new AppError('credentials-invalid')
     }
-    await this.#store.removeExpiredSessions(this.#clock.now())
     const { token, expiresAt } = await this.issueToken({
       subjectId: user.id,
       name: user.username,
@@ -128,6 +127,7 @@ export class AuthService {
   }): Promise<{ token: string; expiresAt: Date }> {
     const token = randomBytes(32).toString('base64url')
     const createdAt = this.#clock.now()
+    await this.#store.removeExpiredSessions(createdAt)
     const expiresAt = new Date(createdAt.getTime() + input.lifetimeMs)
     await this.#store.addSession({
       id: newId(),

@@ -134,7 +134,8 @@ export function aBackup({ vmId, repositoryId, nodeId }: Omit<OpenedBackupsStore,
   }
 }
 
-function aCompletion(): BackupCompletion {
+/** How a backup ends well. */
+export function aCompletion(): BackupCompletion {
   const bytes = {
     logicalBytes: 2 ** 45,
     changedBytes: 5,

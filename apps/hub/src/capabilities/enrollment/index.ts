@@ -2,7 +2,6 @@ import { mountEnrollment } from './enrollment.routes.ts'
 import { EnrollmentService, type EnrollmentServiceOptions } from './enrollment.service.ts'
 
 export type { EnrollmentService } from './enrollment.service.ts'
-export type { Node } from './enrollment.store.ts'
 export { EnrollmentTypeormStore } from './enrollment.store.typeorm.ts'
 export { mountEnrollment }
 

@@ -1,1 +1,1 @@
-export { NodeTunnels, type TunnelEvents } from './node-tunnels.ts'
+export { NodeTunnels } from './node-tunnels.ts'

@@ -1,0 +1,63 @@
+import { NodeId, RepositoryId, VmId } from '@sendense/contracts'
+import { newId } from '@sendense/platform'
+import { beforeEach, expect, test } from 'vitest'
+import { BackupsMemoryStore } from './backups.store.memory.ts'
+import { aBackup, aCompletion } from './backups.store.suite.ts'
+import { findBase } from './find-base.ts'
+
+const owner = {
+  vmId: VmId.parse(newId()),
+  repositoryId: RepositoryId.parse(newId()),
+  nodeId: NodeId.parse(newId()),
+}
+let store: BackupsMemoryStore
+beforeEach(() => {
+  store = new BackupsMemoryStore()
+})
+
+test('the newest restore point that the repository has is the base', async () => {
+  await aPoint('a', 1)
+  const newest = await aPoint('b', 2)
+  const { base, reasons } = await findBase(store, owner, repositoryWith('a', 'b'))
+  expect(base).toMatchObject({ backupId: newest.id, restorePointId: 'b' })
+  expect(reasons).toEqual([])
+})
+
+test('when the newest one was removed, the one before serves, and that is said', async () => {
+  const older = await aPoint('a', 1)
+  const newest = await aPoint('b', 2)
+  const { base, isBaseMissing, reasons } = await findBase(store, owner, repositoryWith('a'))
+  expect(base?.backupId).toBe(older.id)
+  expect(isBaseMissing).toBe(false)
+  expect(reasons.map(reason => reason.code)).toEqual(['restore-point-missing'])
+  expect(await store.get(newest.id)).toMatchObject({ status: 'missing' })
+})
+
+test('when all were removed there is no base, and it is not a first backup either', async () => {
+  await aPoint('a', 1)
+  expect(await findBase(store, owner, repositoryWith())).toMatchObject({
+    base: undefined,
+    isBaseMissing: true,
+  })
+})
+
+test('a restore point in another repository is no base', async () => {
+  await aPoint('a', 1)
+  const elsewhere = { ...owner, repositoryId: RepositoryId.parse(newId()) }
+  const found = await findBase(store, elsewhere, repositoryWith('a'))
+  expect(found).toEqual({ base: undefined, isBaseMissing: false, reasons: [] })
+})
+
+async function aPoint(restorePointId: string, time: number) {
+  const backup = aBackup(owner)
+  await store.add(backup)
+  await store.complete(backup.id, { ...aCompletion(), restorePointId, capturedAt: new Date(time) })
+  return backup
+}
+
+function repositoryWith(...ids: string[]) {
+  return {
+    restorePoints: async () =>
+      ids.map(id => ({ id, time: new Date(0), hostname: 'vm', tags: [], paths: [] })),
+  }
+}
