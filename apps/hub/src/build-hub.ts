@@ -98,7 +98,8 @@ async function listen(
     dataPlanePort: dataPlane.port,
     certificateSha256: certificate.sha256,
   }
-  await writeHubFile(config.dataDir, { ...address, pid: process.pid })
+  const { url, dataPlanePort, certificateSha256 } = address
+  await writeHubFile(config.dataDir, { url, dataPlanePort, certificateSha256, pid: process.pid })
   opened.defer(() => removeHubFile(config.dataDir))
   takeUpWork(config, capabilities, log)
   return address

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { readFile, stat } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { request } from 'node:https'
@@ -6,6 +7,7 @@ import { text } from 'node:stream/consumers'
 import { RepositoryId } from '@sendense/contracts'
 import { newId, pinnedAgent } from '@sendense/platform'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { buildHub } from './build-hub.ts'
 import { ADMIN_PASSWORD, buildTestHub, type TestHub } from './testing/build-test-hub.ts'
 
@@ -103,6 +105,38 @@ describe('repositories and jobs', () => {
     await expect(client.repositories.getRepository({ params: { repositoryId } })).rejects.toMatchObject({
       problem: { code: 'not-found', status: 404 },
     })
+  })
+
+  test('a job is followed while it runs, and cancelled', async () => {
+    const client = await hub.admin()
+    const { jobs } = hub.capabilities
+    const hasCleanedUp = Promise.withResolvers<void>()
+    jobs.define({
+      kind: 'verify',
+      input: z.object({}),
+      steps: [{ name: 'read', title: 'Read' }],
+      timeoutMs: 60_000,
+      run: ({ step, signal }) =>
+        step('read', async () => {
+          await once(signal, 'abort')
+          await hasCleanedUp.promise
+          throw signal.reason
+        }),
+    })
+    const jobId = await jobs.start({ kind: 'verify', subject: 'db1', subjectId: newId(), input: {} })
+    const params = { jobId }
+    const states: string[] = []
+    for await (const progress of await client.jobs.watchProgress({ params })) {
+      const isNew = states.at(-1) !== progress.state
+      if (isNew) states.push(progress.state)
+      if (isNew && progress.state === 'running') await client.jobs.cancelJob({ params })
+      if (isNew && progress.state === 'cancelling') hasCleanedUp.resolve()
+    }
+    expect(states.slice(-2)).toEqual(['cancelling', 'cancelled'])
+    expect(await client.jobs.getProgress({ params })).toMatchObject({ state: 'cancelled', subject: 'db1' })
+    const cancelled = await client.jobs.listJobs({ query: { kind: 'verify', state: 'cancelled' } })
+    expect(cancelled.items.map(job => job.jobId)).toEqual([jobId])
+    await expect(client.jobs.cancelJob({ params })).rejects.toMatchObject({ problem: { code: 'conflict' } })
   })
 
   test('a list without jobs is an empty page', async () => {

@@ -34,6 +34,12 @@ test('secrets are redacted wherever they lie', () => {
   expect(lines[0]).toContain('[redacted]')
 })
 
+test('what only speaks of a secret is logged', () => {
+  const fields = { pairingCodeId: '7', tokenExpiresAt: '2026', password: null, isTokenValid: true }
+  const [line] = logged(log => log.info('a', fields))
+  expect(JSON.parse(line ?? '')).toMatchObject(fields)
+})
+
 test('an error is logged with its causes, but without what an HTTP client hangs on it', () => {
   const cause = Object.assign(new Error('connect ECONNREFUSED'), {
     code: 'ECONNREFUSED',

@@ -51,6 +51,8 @@ function wrap(sink: pino.Logger): Logger {
 
 const SECRET_NAME =
   /password|passphrase|secret|token|ticket|pairingcode|authorization|cookie|credentials|privatekey|masterkey|signature/i
+/** Names that speak of a secret without being one: `pairingCodeId`, `tokenExpiresAt`. */
+const HARMLESS_NAME = /(Id|At|Ms|Count)$/
 const DEPTH_MAX = 6
 
 /** A copy that holds no secret and nothing that JSON cannot hold. Errors keep their chain of causes. */
@@ -64,11 +66,14 @@ function toLoggable(value: unknown, depth = 0): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) => [
       name,
-      SECRET_NAME.test(name) && inner !== null && typeof inner !== 'boolean'
-        ? '[redacted]'
-        : toLoggable(inner, depth + 1),
+      isSecret(name, inner) ? '[redacted]' : toLoggable(inner, depth + 1),
     ]),
   )
+}
+
+function isSecret(name: string, value: unknown): boolean {
+  const isToldApart = value === null || value === undefined || typeof value === 'boolean'
+  return !isToldApart && SECRET_NAME.test(name) && !HARMLESS_NAME.test(name)
 }
 
 /** Only known members: errors of HTTP clients carry whole requests, headers included. */

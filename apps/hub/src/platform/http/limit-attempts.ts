@@ -29,6 +29,8 @@ function limiter(options: Partial<Options>) {
     windowMs: 60_000,
     standardHeaders: 'draft-8',
     legacyHeaders: false,
+    // The header is not believed; without this its presence would be complained about on the console.
+    validate: { xForwardedForHeader: false },
     handler: (_req, _res, next) => {
       next(new AppError('too-many-requests', { detail: 'Too many attempts. Wait a minute and try again' }))
     },
