@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { request } from 'node:https'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { RepositoryId } from '@sendense/contracts'
+import { type Progress, RepositoryId } from '@sendense/contracts'
 import { newId, pinnedAgent } from '@sendense/platform'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -192,6 +192,34 @@ describe('the process', () => {
       certificateSha256: one.address.certificateSha256,
       pid: process.pid,
     })
+  })
+
+  test('stops at once although somebody follows a job, and says how that has ended', async () => {
+    await using one = await buildTestHub()
+    const client = await one.admin()
+    one.capabilities.jobs.define({
+      kind: 'verify',
+      input: z.object({}),
+      steps: [{ name: 'read', title: 'Read' }],
+      timeoutMs: 60_000,
+      run: async ({ signal }) => {
+        await once(signal, 'abort')
+        throw signal.reason
+      },
+    })
+    const job = { kind: 'verify', subject: 'db1', subjectId: newId(), input: {} } as const
+    const params = { jobId: await one.capabilities.jobs.start(job) }
+    let last: Progress | undefined
+    let stopping: Promise<void> | undefined
+    const startedMs = performance.now()
+    for await (const progress of await client.jobs.watchProgress({ params })) {
+      last = progress
+      if (progress.state === 'running') stopping ??= one.restart()
+    }
+    await stopping
+    expect(last).toMatchObject({ state: 'failed', failure: { code: 'job-interrupted' } })
+    expect(performance.now() - startedMs).toBeLessThan(5000)
+    expect(await (await one.admin()).jobs.getProgress({ params })).toEqual(last)
   })
 
   test('two Hubs cannot work with one data directory', async () => {

@@ -47,7 +47,8 @@ export async function buildTestHub(options: TestHubOptions = {}): Promise<TestHu
   const surroundings = { log, terminal: { write: () => undefined }, engine: fakeEngine(), ...options }
   let hub = await buildHub(config, surroundings)
   let address = await hub.listen()
-  let agent = pinnedAgent(address)
+  // One for all addresses; what a stopped Hub has sent may still be on its way to a client.
+  const agent = pinnedAgent(address)
   let token: Promise<string> | undefined
   const testHub: TestHub = {
     get address() {
@@ -78,11 +79,9 @@ export async function buildTestHub(options: TestHubOptions = {}): Promise<TestHu
     },
     admin: async () => testHub.client(await testHub.adminToken()),
     async restart() {
-      agent.destroy()
       await hub.close()
       hub = await buildHub(config, surroundings)
       address = await hub.listen()
-      agent = pinnedAgent(address)
     },
     async [Symbol.asyncDispose]() {
       agent.destroy()

@@ -286,15 +286,20 @@ export class JobsService {
 
   /** Ends by the rejection of the last sleep. */
   async #beat(): Promise<void> {
-    const { clock, store, log } = this.#options
     for (;;) {
-      await clock.sleep(HEARTBEAT_MS, this.#closed.signal)
-      if (this.#live.size === 0) continue
-      const now = clock.now()
-      await store
-        .renewLeases(this.#processId, now, new Date(now.getTime() + LEASE_MS))
-        .catch(error => log.warn('The leases of the jobs could not be renewed', { error }))
+      await this.#options.clock.sleep(HEARTBEAT_MS, this.#closed.signal)
+      if (this.#live.size > 0) await this.#renewLeases()
     }
+  }
+
+  async #renewLeases(): Promise<void> {
+    const { store, clock, log } = this.#options
+    const heartbeatAt = clock.now()
+    const leaseExpiresAt = new Date(heartbeatAt.getTime() + LEASE_MS)
+    for (const live of this.#live.values()) live.noteLease({ heartbeatAt, leaseExpiresAt })
+    await store
+      .renewLeases(this.#processId, heartbeatAt, leaseExpiresAt)
+      .catch(error => log.warn('The leases of the jobs could not be renewed', { error }))
   }
 }
 

@@ -45,6 +45,11 @@ export class LiveJob {
     return this.#isEnding
   }
 
+  /** Notes a lease that was stored already, so that later saves do not take it back. */
+  noteLease(lease: Pick<Job, 'heartbeatAt' | 'leaseExpiresAt'>): void {
+    this.#job = { ...this.#job, ...lease }
+  }
+
   /** Changes the job for everybody who watches, and resolves when that is stored. */
   async change(change: Partial<Job>): Promise<void> {
     if (this.#isEnding) return
