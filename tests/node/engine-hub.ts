@@ -110,7 +110,7 @@ export class EngineHub implements AsyncDisposable {
 
   /** Orders a capture and waits for its end. */
   async capture(...args: Parameters<EngineHub['order']>): Promise<ReceivedCapture & { finish: Finish }> {
-    return await this.ended(await this.order(...args))
+    return this.ended(await this.order(...args))
   }
 
   async ended(capture: ReceivedCapture, timeoutMs = 40_000): Promise<ReceivedCapture & { finish: Finish }> {

@@ -120,7 +120,7 @@ export class Capture {
     const onRecorded = (record: LedgerRecord<SnapshotEntry>) =>
       cleanUp.defer(() => this.#removeSnapshot(session, record))
     const deps = { session, ledger, patience: this.#patience, onRecorded }
-    return await takeSnapshot(this.order, vm, deps, this.#cancelled.signal)
+    return takeSnapshot(this.order, vm, deps, this.#cancelled.signal)
   }
 
   async #read(prepared: Prepared, snapshot: TakenSnapshot): Promise<void> {

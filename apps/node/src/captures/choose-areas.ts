@@ -29,14 +29,14 @@ export async function chooseAreas(
   signal: AbortSignal,
 ): Promise<ReadPlan> {
   if (plan.baseChangeId === undefined) {
-    return await chooseFull(disk, plan.reason ? [reasonOf(plan.reason)] : [], signal)
+    return chooseFull(disk, plan.reason ? [reasonOf(plan.reason)] : [], signal)
   }
   const obstacle = obstacleToIncremental(disk)
-  if (obstacle) return await chooseFull(disk, [obstacle], signal)
+  if (obstacle) return chooseFull(disk, [obstacle], signal)
 
   const changed = await queryAreas(disk, plan.baseChangeId, signal)
   if (changed.refusal !== undefined) {
-    return await chooseFull(disk, [reasonOf('change-id-refused', changed.refusal)], signal)
+    return chooseFull(disk, [reasonOf('change-id-refused', changed.refusal)], signal)
   }
   return { mode: 'incremental', areas: { kind: 'changed', extents: changed.areas }, reasons: [] }
 }
@@ -47,7 +47,7 @@ export async function chooseFullBecause(
   code: ReasonCode,
   signal: AbortSignal,
 ): Promise<ReadPlan> {
-  return await chooseFull(disk, [reasonOf(code)], signal)
+  return chooseFull(disk, [reasonOf(code)], signal)
 }
 
 /** Why a change id must not even be asked for: the book of changes has a gap, though vSphere might answer. */
@@ -78,7 +78,7 @@ async function chooseFull(
 /** Without a change id the disk is not tracked, and an answer to `*` could be wrong: it is not asked for. */
 async function queryAllocated(disk: SnapshotDisk, signal: AbortSignal): Promise<QueriedAreas> {
   if (disk.disk.changeId === undefined) return { refusal: noChangeId(disk.disk) }
-  return await queryAreas(disk, ALL_IN_USE, signal)
+  return queryAreas(disk, ALL_IN_USE, signal)
 }
 
 type QueriedAreas = { areas: readonly DiskArea[]; refusal?: undefined } | { refusal: string }

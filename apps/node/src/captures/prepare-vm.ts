@@ -31,7 +31,7 @@ export async function prepareVm(
   }
   if (vm.changeTrackingEnabled) return { vm, tracking: 'on', reasons: [] }
   if (!vm.changeTrackingSupported) return withoutTracking(vm, `Its virtual hardware is ${vm.hardwareVersion}`)
-  return await enableTracking(session, vm, { patience, signal })
+  return enableTracking(session, vm, { patience, signal })
 }
 
 function checkVcenter({ about }: VsphereSession, { vcenter, vcenterInstanceUuid }: CaptureOrder): void {

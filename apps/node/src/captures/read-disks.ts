@@ -90,7 +90,7 @@ async function begin(
   } catch (error) {
     if (chosen.mode !== 'incremental' || !isBaseGone(error)) throw error
   }
-  return await announce(await chooseFullBecause(snapshotDisk, 'restore-point-missing', signal))
+  return announce(await chooseFullBecause(snapshotDisk, 'restore-point-missing', signal))
 }
 
 /** The base was there when the Hub planned, and is not any more. */

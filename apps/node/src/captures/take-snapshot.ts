@@ -48,7 +48,7 @@ export async function takeSnapshot(
     throw snapshotProblem(error)
   })
   await record.update({ ...record.entry, isAnswered: true })
-  return await describe(created, vm, order, { session: deps.session, signal })
+  return describe(created, vm, order, { session: deps.session, signal })
 }
 
 /** The name by which our snapshot is told from all others. */

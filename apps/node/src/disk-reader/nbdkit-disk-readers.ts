@@ -173,7 +173,7 @@ class NbdkitDiskReader implements DiskReader {
 }
 
 async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
+  return access(path).then(
     () => true,
     () => false,
   )

@@ -16,7 +16,7 @@ export const HubPairing = z.object({
 export type HubPairing = z.output<typeof HubPairing>
 
 export async function loadPairing(path: string): Promise<HubPairing | undefined> {
-  return await readJsonFile(path, HubPairing)
+  return readJsonFile(path, HubPairing)
 }
 
 export async function savePairing(path: string, pairing: HubPairing): Promise<void> {

@@ -33,7 +33,7 @@ export class LinkedHubCalls implements HubCalls {
   async tell(call: (hub: Hub) => Promise<unknown>): Promise<boolean> {
     const { hub } = this.#link
     if (!hub) return false
-    return await orAborted(call(hub), AbortSignal.timeout(TELL_MS)).then(
+    return orAborted(call(hub), AbortSignal.timeout(TELL_MS)).then(
       () => true,
       () => false,
     )

@@ -138,7 +138,7 @@ export class Ledger implements AsyncDisposable {
   async #inTurn<T>(write: () => Promise<T>): Promise<T> {
     const result = this.#lastWrite.then(write)
     this.#lastWrite = result.catch(() => undefined)
-    return await result
+    return result
   }
 }
 

@@ -27,11 +27,11 @@ export async function removeRecordedSnapshots(
     await waitForRunningCreations(session, moRef)
     const ours = (await session.listSnapshots(moRef)).filter(snapshot => snapshot.name === snapshotName)
     for (const snapshot of ours) await session.removeSnapshot(snapshot.moRef, { consolidate: true })
-    if (ours.length > 0) return await close(record)
+    if (ours.length > 0) return close(record)
   }
   const now = clock.now()
   const absentForMs = absentAt === null ? 0 : now.getTime() - Date.parse(absentAt)
-  if (isAnswered || absentForMs >= SETTLE_MS) return await close(record)
+  if (isAnswered || absentForMs >= SETTLE_MS) return close(record)
   if (absentAt === null) await record.update({ ...record.entry, absentAt: now.toISOString() })
   record.abandon()
   return 'watched'

@@ -142,7 +142,7 @@ export class FakeHub implements AsyncDisposable {
   /** Credentials as the Hub keeps them: sealed to the Node. */
   async seal(credentials: { username: string; password: string }): Promise<string> {
     if (!this.keys) throw new Error('No Node has enrolled')
-    return await sealTo(this.keys.sealingKey, JSON.stringify(credentials), 'sendense vcenter credentials v1')
+    return sealTo(this.keys.sealingKey, JSON.stringify(credentials), 'sendense vcenter credentials v1')
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

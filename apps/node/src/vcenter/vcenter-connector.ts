@@ -52,7 +52,7 @@ export class VcenterConnector {
         ...(signal && { signal }),
       }),
     )
-    return await session.catch(async error => {
+    return session.catch(async error => {
       throw thumbprint === undefined ? await this.#withFingerprint(error, host, port) : error
     })
   }
@@ -72,7 +72,7 @@ export class VcenterConnector {
 
   /** The fingerprints that a server shows now. */
   async fetchThumbprint(host: string, port: number): Promise<CertificateThumbprint> {
-    return await callVcenter(() => this.#deps.fetchThumbprint(host, port))
+    return callVcenter(() => this.#deps.fetchThumbprint(host, port))
   }
 
   async #credentials({ sealedCredentials }: VcenterAccess): Promise<VcenterCredentials> {
