@@ -29,8 +29,10 @@
 //! # Ok(()) }
 //! ```
 
+mod adopt;
 mod blocking;
 mod catalog;
+mod check;
 mod commit;
 mod config;
 mod crypto;
@@ -53,7 +55,11 @@ mod timestamp;
 mod tree;
 mod writer;
 
+pub use adopt::{AdoptReport, RejectedPack};
 pub use catalog::DamagedIndex;
+pub use check::{
+    CheckOptions, CheckProgress, CheckReport, DamagedRestorePoint, Problem, VerifyProgress, VerifyReport,
+};
 pub use crypto::Kdf;
 pub use error::{Error, Result};
 pub use id::{ChunkId, IndexId, PackId, ParseIdError, SnapshotId, TreeId};

@@ -16,9 +16,6 @@ use crate::{ChunkId, DiskContent, Error, FileEntry, RestorePoint, Result, Snapsh
 /// Files that are read whole are small; this is beyond any description of a VM.
 const SMALL_FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// Directories within directories; a tree that is deeper is no tree of ours and hardly one of restic's.
-const DEPTH_MAX: usize = 256;
-
 impl Inner {
     /// The plain bytes of a chunk, verified.
     pub(crate) async fn read_chunk(&self, id: &ChunkId) -> Result<Bytes> {
@@ -97,7 +94,9 @@ impl Inner {
     pub(crate) async fn file_node(&self, point: &SnapshotId, path: &str) -> Result<Node> {
         let missing = || Error::FileMissing { id: *point, path: path.into() };
         let mut tree = self.read_tree(&self.restore_point(point).await?.tree).await?;
-        let mut components = path.split('/').filter(|component| !component.is_empty()).peekable();
+        // Collected, because a future that holds the closure over an await cannot be sent to another thread.
+        let components: Vec<_> = path.split('/').filter(|component| !component.is_empty()).collect();
+        let mut components = components.into_iter().peekable();
         while let Some(component) = components.next() {
             let node = tree.nodes.into_iter().find(|node| node.name == component).ok_or_else(missing)?;
             match (node.kind, node.subtree) {
@@ -109,25 +108,40 @@ impl Inner {
         Err(missing())
     }
 
-    /// All files of a restore point, directories before what comes after them.
+    /// All files of a restore point.
     pub(crate) async fn files(&self, point: &SnapshotId) -> Result<Vec<FileEntry>> {
         let root = self.restore_point(point).await?.tree;
         let mut files = Vec::new();
-        let mut rest = vec![(String::new(), root, 0)];
-        while let Some((directory, tree, depth)) = rest.pop() {
-            if depth > DEPTH_MAX {
-                return Err(Error::damaged(FileKind::Snapshot, point, "its directories are too deep"));
-            }
-            for node in self.read_tree(&tree).await?.nodes {
+        let visit = |path, node: Node| files.push(FileEntry { path, size_bytes: node.size });
+        self.for_each_file(root, visit).await?.map_or(Ok(files), Err)
+    }
+
+    /// Visits the files below a tree with their paths. A directory that cannot be read is passed over; the first
+    /// reason for that is returned.
+    pub(crate) async fn for_each_file(
+        &self,
+        root: TreeId,
+        mut visit: impl FnMut(String, Node),
+    ) -> Result<Option<Error>> {
+        let (mut rest, mut failure) = (vec![(String::new(), root)], None);
+        while let Some((directory, tree)) = rest.pop() {
+            let tree = match self.read_tree(&tree).await {
+                Ok(tree) => tree,
+                Err(error) => {
+                    failure = failure.or(Some(error));
+                    continue;
+                }
+            };
+            for node in tree.nodes {
                 let path = format!("{directory}/{}", node.name);
                 match (node.kind, node.subtree) {
-                    (NodeKind::File, _) => files.push(FileEntry { path, size_bytes: node.size }),
-                    (NodeKind::Directory, Some(subtree)) => rest.push((path, subtree, depth + 1)),
+                    (NodeKind::File, _) => visit(path, node),
+                    (NodeKind::Directory, Some(subtree)) => rest.push((path, subtree)),
                     _ => {}
                 }
             }
         }
-        Ok(files)
+        Ok(failure)
     }
 
     pub(crate) async fn load_file(&self, point: &SnapshotId, path: &str) -> Result<Bytes> {

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use sendense_storage::{FileId, FileKind, Storage};
+use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, DamagedIndex};
 use crate::config::Config;
 use crate::crypto::{Kdf, Key};
 use crate::packing::{Packer, Tuning};
 use crate::{
-    ChunkId, DiskContent, Error, FileEntry, RestorePoint, Result, Secret, SnapshotId, Writer, WriterOptions,
-    key_file, lock, sealed_json,
+    AdoptReport, CheckOptions, CheckProgress, CheckReport, ChunkId, DiskContent, Error, FileEntry,
+    LockTiming, RestorePoint, Result, Secret, SnapshotId, VerifyProgress, VerifyReport, Writer,
+    WriterOptions, adopt, check, key_file, lock, sealed_json,
 };
 
 /// Small files that are read at a time.
@@ -197,6 +199,47 @@ impl Repository {
     /// [`Error::FileMissing`], and what reading says.
     pub async fn disk_content(&self, point: &SnapshotId, path: &str) -> Result<DiskContent> {
         self.inner.disk_content(point, path).await
+    }
+
+    /// Takes over the packs that no index names: what a writer left that died before it wrote its index. Their
+    /// chunks need not be sent again. Takes a lock meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::Cancelled`], and what the storage says. A pack that is not whole is no error: it is
+    /// in the report.
+    pub async fn adopt_orphan_packs(
+        &self,
+        lock: LockTiming,
+        cancel: &CancellationToken,
+    ) -> Result<AdoptReport> {
+        adopt::adopt_orphan_packs(&self.inner, lock, cancel).await
+    }
+
+    /// Checks the whole repository. Damage is in the report.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], and what the storage says when the check cannot be done.
+    pub async fn check(
+        &self,
+        options: CheckOptions,
+        progress: &(dyn Fn(CheckProgress) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<CheckReport> {
+        check::check(&self.inner, options, progress, cancel).await
+    }
+
+    /// Reads every distinct chunk of a restore point. Damage is in the report.
+    ///
+    /// # Errors
+    /// [`Error::RestorePointMissing`], [`Error::Damaged`] when its own file cannot be read, [`Error::Cancelled`], and
+    /// what the storage says when the verification cannot be done.
+    pub async fn verify_restore_point(
+        &self,
+        id: &SnapshotId,
+        progress: &(dyn Fn(VerifyProgress) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<VerifyReport> {
+        check::verify(&self.inner, id, progress, cancel).await
     }
 
     /// Takes a restore point off the list. What only it referred to stays until a prune.

@@ -138,14 +138,19 @@ impl Index {
         self.pack_numbers.contains_key(pack)
     }
 
-    /// All packs with the size they must have in bytes.
-    pub(crate) fn packs(&self) -> impl Iterator<Item = (PackId, u64)> {
-        self.packs.iter().map(|pack| (pack.id, pack.size_bytes))
+    /// The packs that were there in the last listing, with their sizes in bytes.
+    pub(crate) fn present_packs(&self) -> impl Iterator<Item = (PackId, u64)> {
+        self.packs.iter().filter(|pack| !pack.is_missing).map(|pack| (pack.id, pack.size_bytes))
     }
 
-    /// The size that a pack must have in bytes.
-    pub(crate) fn pack_size_bytes(&self, pack: &PackId) -> Option<u64> {
-        self.pack_numbers.get(pack).map(|number| self.packs[*number as usize].size_bytes)
+    /// The blobs of one pack, in the order in which they lie. Looks at every entry: for the rare case of damage.
+    pub(crate) fn blobs_of(&self, pack: &PackId) -> Vec<PackedBlob> {
+        let Some(number) = self.pack_numbers.get(pack) else { return Vec::new() };
+        let entries = self.sorted.iter().chain(&self.recent);
+        let of_pack = entries.filter(|entry| entry.pack_and_kind & !TREE_BIT == *number);
+        let mut blobs: Vec<_> = of_pack.map(Entry::blob).collect();
+        blobs.sort_unstable_by_key(|blob| blob.offset);
+        blobs
     }
 
     /// Holds the first `known_len` packs against a complete listing: whatever is not in it with the right size is
@@ -309,7 +314,7 @@ mod tests {
         index.compact();
         index.insert(a_pack(2), [a_blob(1)]);
         assert_eq!(index.find(BlobKind::Data, &a_blob(1).id).count(), 2);
-        let sizes = HashMap::from([(a_pack(2), index.pack_size_bytes(&a_pack(2)).unwrap())]);
+        let sizes = HashMap::from([(a_pack(2), pack::size_bytes(&[a_blob(1)]))]);
         assert_eq!(index.mark_missing(&sizes, 2), [a_pack(1)]);
         assert!(index.contains(BlobKind::Data, &a_blob(1).id));
         assert_eq!(index.mark_missing(&HashMap::new(), 2).len(), 2);
@@ -323,7 +328,8 @@ mod tests {
         index.insert(a_pack(1), blobs);
         index.compact();
         index.insert(a_pack(1), blobs);
-        assert_eq!(index.pack_size_bytes(&a_pack(1)), Some(pack::size_bytes(&blobs)));
+        assert_eq!(index.present_packs().collect::<Vec<_>>(), [(a_pack(1), pack::size_bytes(&blobs))]);
+        assert_eq!(index.blobs_of(&a_pack(1)), blobs);
         assert_eq!(index.blobs_len(), 2);
     }
 
@@ -339,7 +345,7 @@ mod tests {
         }
         let loaded = loader.finish();
         assert_eq!(loaded.blobs_len(), grown.blobs_len());
-        assert_eq!(loaded.packs().collect::<Vec<_>>(), grown.packs().collect::<Vec<_>>());
+        assert_eq!(loaded.present_packs().collect::<Vec<_>>(), grown.present_packs().collect::<Vec<_>>());
         for blob in blobs {
             let places = |index: &Index| index.find(blob.kind, &blob.id).collect::<Vec<_>>();
             assert_eq!(places(&loaded), places(&grown));
@@ -350,7 +356,7 @@ mod tests {
     fn a_pack_of_another_size_than_the_index_says_is_missing() {
         let mut index = Index::default();
         index.insert(a_pack(1), [a_blob(1)]);
-        let size = index.pack_size_bytes(&a_pack(1)).unwrap();
+        let size = pack::size_bytes(&[a_blob(1)]);
         assert_eq!(index.mark_missing(&HashMap::from([(a_pack(1), size - 1)]), 1), [a_pack(1)]);
         assert_eq!(index.mark_missing(&HashMap::from([(a_pack(1), size)]), 1), []);
     }

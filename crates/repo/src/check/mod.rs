@@ -1,0 +1,132 @@
+//! Proving that restore points can be read.
+//!
+//! [`check`] looks at the whole repository, [`verify`] at one restore point. Both report damage and do not fail
+//! because of it: an error means that the check itself could not be done.
+
+mod packs;
+mod problem;
+mod verify;
+mod walk;
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use sendense_storage::FileKind;
+use tokio_util::sync::CancellationToken;
+
+use crate::repository::Inner;
+use crate::{Error, Result, SnapshotId};
+use packs::BadPlaces;
+pub use problem::Problem;
+pub(crate) use verify::verify;
+pub use verify::{VerifyProgress, VerifyReport};
+use walk::Walker;
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckOptions {
+    /// Read every byte and verify every chunk. Otherwise the files are held against each other, and only trees are
+    /// read.
+    pub read_data: bool,
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckProgress {
+    /// Bytes of packs that were read.
+    pub checked_bytes: u64,
+    /// Bytes of packs that shall be read; 0 without `read_data`.
+    pub total_bytes: u64,
+    /// Restore points that were walked through; this comes after the packs.
+    pub checked_restore_points: u64,
+    /// All restore points.
+    pub total_restore_points: u64,
+}
+
+/// What a check looked at and what it found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Restore points that were walked through.
+    pub restore_points: u64,
+    /// Packs that the index names.
+    pub packs: u64,
+    /// Chunks and trees that the index names.
+    pub blobs: u64,
+    /// Bytes of packs that were read and verified.
+    pub read_bytes: u64,
+    /// Packs that no index names: garbage, or chunks waiting to be adopted. Not a problem.
+    pub orphan_packs: u64,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// The restore points that cannot be read completely, and which of their files cannot.
+    pub damaged_restore_points: Vec<DamagedRestorePoint>,
+}
+
+/// A restore point that is not whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedRestorePoint {
+    /// The restore point.
+    pub id: SnapshotId,
+    /// The files and directories that cannot be read completely. Empty when not even the root can be read.
+    pub paths: Vec<String>,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.problems.is_empty() && self.damaged_restore_points.is_empty()
+    }
+}
+
+/// Restore points that are walked through at a time.
+const WALKS_MAX: usize = 2;
+
+/// Checks a repository. Takes no lock and changes nothing.
+pub(crate) async fn check(
+    repository: &Arc<Inner>,
+    options: CheckOptions,
+    progress: &(dyn Fn(CheckProgress) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<CheckReport> {
+    let mut report = CheckReport::default();
+    // The restore points first: what is made while we check may need packs that the listings do not show yet.
+    let points = repository.storage.list(FileKind::Snapshot).await?;
+    check_index(repository, &mut report).await?;
+    let mut state = CheckProgress { total_restore_points: points.len() as u64, ..CheckProgress::default() };
+    let mut bad_places = BadPlaces::default();
+    if options.read_data {
+        bad_places = packs::read_all(repository, &mut report, &mut state, progress, cancel).await?;
+    }
+    let walker = Walker::new(repository, &bad_places);
+    let ids = points.iter().map(|entry| SnapshotId::from(entry.id));
+    let mut walks = futures::stream::iter(ids).map(|id| walker.walk(id)).buffer_unordered(WALKS_MAX);
+    while let Some(damaged) = walks.next().await {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        report.damaged_restore_points.extend(damaged?);
+        report.restore_points += 1;
+        state.checked_restore_points += 1;
+        progress(state);
+    }
+    drop(walks);
+    report.problems.extend(walker.into_problems());
+    Ok(report)
+}
+
+/// Holds index files and packs against each other.
+async fn check_index(repository: &Inner, report: &mut CheckReport) -> Result<()> {
+    repository.catalog.refresh().await?;
+    let damaged = repository.catalog.damaged().await;
+    report.problems.extend(
+        damaged.into_iter().map(|file| Problem::IndexUnreadable { id: file.id, reason: file.reason }),
+    );
+    let listing = repository.catalog.verify_packs().await?;
+    report.problems.extend(listing.missing.into_iter().map(|id| Problem::PackMissing { id }));
+    report.orphan_packs = listing.orphans.len() as u64;
+    let index = repository.catalog.index();
+    report.packs = index.packs_len() as u64;
+    report.blobs = index.blobs_len() as u64;
+    Ok(())
+}
