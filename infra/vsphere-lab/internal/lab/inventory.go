@@ -178,12 +178,31 @@ func (c *creator) config(ctx context.Context, spec VMSpec) (*types.VirtualMachin
 		return nil, err
 	}
 	return &types.VirtualMachineConfigSpec{
-		Name: spec.Name, Annotation: spec.Annotation, Firmware: spec.Firmware,
+		Name: plainName.Replace(spec.Name), Annotation: spec.Annotation, Firmware: spec.Firmware,
 		GuestId: or(spec.GuestID, string(types.VirtualMachineGuestOsIdentifierOtherLinux64Guest)),
 		NumCPUs: spec.CPUs, MemoryMB: spec.MemoryMB, ChangeTrackingEnabled: types.NewBool(spec.ChangeTracking),
 		Files:        &types.VirtualMachineFileInfo{VmPathName: "[LocalDS_0]"},
 		DeviceChange: changes,
 	}, nil
+}
+
+// vCenter stores the characters that separate paths escaped. The simulator
+// does it too, but then loses the VM's devices: such a VM is made under a plain
+// name, which also names its files, and renamed.
+var (
+	escapedName = strings.NewReplacer("%", "%25", "/", "%2f", `\`, "%5c")
+	plainName   = strings.NewReplacer("%", "_", "/", "_", `\`, "_")
+)
+
+func (l *Lab) rename(ref, name string) error {
+	return l.withVM(ref, func(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+		if vm.Name != name {
+			l.registry.Update(ctx, vm, []types.PropertyChange{
+				{Name: "name", Val: name}, {Name: "config.name", Val: name}, {Name: "summary.config.name", Val: name},
+			})
+		}
+		return nil
+	})
 }
 
 // card makes a network card with the key that vCenter would give it.
@@ -211,6 +230,9 @@ func (c *creator) card(ctx context.Context, spec NICSpec, index int32) (types.Ba
 // finish fills the disks and brings the VM into its state.
 func (c *creator) finish(ctx context.Context, vm *object.VirtualMachine, spec VMSpec) error {
 	ref := vm.Reference().Value
+	if err := c.lab.rename(ref, escapedName.Replace(spec.Name)); err != nil {
+		return err
+	}
 	if err := c.lab.prepareVM(ref); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"github.com/sendense/sendense/infra/vsphere-lab/internal/extent"
@@ -54,8 +55,7 @@ func attach(model *simulator.Model, dir string, maxAreas int, logger *log.Logger
 		tracked: map[diskID]*tracking{}, asleep: map[string]bool{},
 		hidden: map[diskID][]extent.Extent{}, removing: map[string]int{},
 	}
-	ext := &extension{lab: l}
-	ext.Self = types.ManagedObjectReference{Type: "LabExtension", Value: "lab-extension"}
+	ext := &extension{Self: types.ManagedObjectReference{Type: "LabExtension", Value: "lab-extension"}, lab: l}
 	l.registry.AddHandler(l)
 	l.registry.Put(ext)
 	l.registry.Handler = func(ctx *simulator.Context, call *simulator.Method) (mo.Reference, types.BaseMethodFault) {
@@ -65,22 +65,31 @@ func attach(model *simulator.Model, dir string, maxAreas int, logger *log.Logger
 }
 
 // extension carries the methods that the simulator lacks; the receiver is
-// still named in the body of the request. It embeds some managed object,
-// because searches by UUID look into every object of the registry and panic
-// at one that is none.
+// still named in the body of the request.
 type extension struct {
-	mo.ExtensionManager
-	lab *Lab
+	Self types.ManagedObjectReference
+	lab  *Lab
 }
 
-// sideDoor marks calls of the lab itself: faults and privileges are not for
-// them.
-type sideDoor struct{}
+// Reference makes the extension a managed object.
+func (x *extension) Reference() types.ManagedObjectReference { return x.Self }
 
-// client talks to the simulator in process, through the side door.
+// sideDoor carries calls of the lab itself, in process, and marks their
+// contexts: faults and privileges are not for them. The mark is set here and
+// not by the callers because govmomi makes contexts of its own.
+type sideDoor struct{ service *simulator.Service }
+
+type sideDoorMark struct{}
+
+// RoundTrip makes one call.
+func (d sideDoor) RoundTrip(ctx context.Context, request, response soap.HasFault) error {
+	return d.service.RoundTrip(context.WithValue(ctx, sideDoorMark{}, true), request, response)
+}
+
+// client talks to the simulator through the side door.
 func (l *Lab) client() (context.Context, *vim25.Client, error) {
-	ctx := context.WithValue(context.Background(), sideDoor{}, true)
-	client, err := vim25.NewClient(ctx, l.service)
+	ctx := context.Background()
+	client, err := vim25.NewClient(ctx, sideDoor{l.service})
 	return ctx, client, err
 }
 
@@ -92,7 +101,7 @@ func (l *Lab) lockContext() *simulator.Context {
 // dispatch sees each call before the simulator does. It returns the object
 // that shall answer, or nil for the one that is called.
 func (l *Lab) dispatch(ctx *simulator.Context, call *simulator.Method, ext *extension) mo.Reference {
-	if ctx.Context != nil && ctx.Value(sideDoor{}) != nil {
+	if ctx.Context != nil && ctx.Value(sideDoorMark{}) != nil {
 		l.prepare(ctx, call)
 		return nil
 	}

@@ -85,13 +85,25 @@ func (x *extension) authorization() *simulator.AuthorizationManager {
 	return nil
 }
 
+// HasPrivilegeOnEntityResponse is govmomi's type without its omitempty, which
+// would leave each false out of the answer. The simulator names the element
+// after the type.
+type HasPrivilegeOnEntityResponse struct {
+	Returnval []bool `xml:"returnval"`
+}
+
+type hasPrivilegeOnEntityBody struct{ Res *HasPrivilegeOnEntityResponse }
+
+// Fault is never there.
+func (b *hasPrivilegeOnEntityBody) Fault() *soap.Fault { return nil }
+
 // HasPrivilegeOnEntity answers by the list of missing privileges.
 func (x *extension) HasPrivilegeOnEntity(req *types.HasPrivilegeOnEntity) soap.HasFault {
 	granted := make([]bool, len(req.PrivId))
 	for i, id := range req.PrivId {
 		granted[i] = !x.lab.missing.has(id)
 	}
-	return &methods.HasPrivilegeOnEntityBody{Res: &types.HasPrivilegeOnEntityResponse{Returnval: granted}}
+	return &hasPrivilegeOnEntityBody{Res: &HasPrivilegeOnEntityResponse{Returnval: granted}}
 }
 
 // HasPrivilegeOnEntities answers by the list of missing privileges.
