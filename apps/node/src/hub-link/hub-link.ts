@@ -43,10 +43,10 @@ export interface LinkEnd {
 
 /** A call may take long: committing a big restore point does. That the link is alive is seen by its heartbeat. */
 const CALL_TIMEOUT_MS = 10 * 60_000
-/** A link that has lived for this long was a good one: the next pause is short again. */
+/** Links that come and go faster than this are dialled more and more slowly: two Nodes may be fighting for one id. */
 const STABLE_MS = 30_000
 /** While an administrator decides there is no hurry, but no long wait after the decision either. */
-const RETRY = { firstMs: 250, longestMs: 15_000 }
+const RETRY = { firstMs: 250, longestMs: 10_000 }
 const FAREWELL_MS = 1000
 /** The Hub's close code for a Node that it has cut off. */
 const REVOKED = 4003
@@ -64,6 +64,7 @@ export class HubLink {
   #tunnel: Tunnel<HubMethods> | undefined
   #up = Promise.withResolvers<void>()
   #lastTrouble = ''
+  #lastUpAtMs = Number.NEGATIVE_INFINITY
 
   constructor(deps: HubLinkDeps) {
     this.#deps = deps
@@ -120,7 +121,7 @@ export class HubLink {
 
   /** One life of the link: resolves when it has ended. */
   async #connectOnce(end: LinkEnd, signal: AbortSignal): Promise<void> {
-    const { tokens, hubUrl, agent, clock, log } = this.#deps
+    const { tokens, hubUrl, agent, log } = this.#deps
     const token = await tokens.get(signal)
     this.#setStatus('approved', end)
     const socket = await openHubSocket({ hubUrl, token, agent, signal }).catch(error => {
@@ -135,7 +136,6 @@ export class HubLink {
       setTimeout(() => socket.terminate(), FAREWELL_MS).unref()
     }
     signal.addEventListener('abort', leave, { once: true })
-    const upSinceMs = clock.now().getTime()
     try {
       await this.#greet(tunnel, end)
       const { code, reason } = await tunnel.closed
@@ -145,7 +145,6 @@ export class HubLink {
       signal.removeEventListener('abort', leave)
       tunnel.close()
       this.#goDown()
-      if (clock.now().getTime() - upSinceMs >= STABLE_MS) this.#backoff.reset()
     }
   }
 
@@ -163,7 +162,7 @@ export class HubLink {
   }
 
   async #greet(tunnel: Tunnel<HubMethods>, { captureStates }: LinkEnd): Promise<void> {
-    const { log } = this.#deps
+    const { clock, log } = this.#deps
     const hub = await tunnel.call.hello({
       version: VERSION,
       tunnelVersion: TUNNEL_VERSION,
@@ -173,6 +172,9 @@ export class HubLink {
       const detail = `The Hub speaks version ${hub.tunnelVersion} of the tunnel, this Node ${TUNNEL_VERSION}`
       throw new AppError('protocol-mismatch', { detail })
     }
+    const nowMs = clock.now().getTime()
+    if (nowMs - this.#lastUpAtMs >= STABLE_MS) this.#backoff.reset()
+    this.#lastUpAtMs = nowMs
     this.#lastTrouble = ''
     this.#tunnel = tunnel
     this.#up.resolve()

@@ -161,6 +161,14 @@ test('a new password that the Hub has sent meanwhile is used at once', async () 
   expect(vsphere.snapshotNames).toEqual([])
 })
 
+test('a snapshot that cannot be removed does not keep the next one', async () => {
+  const [stays, goes] = [await abandonedSnapshot(), await abandonedSnapshot()]
+  for (const { snapshotName } of [stays, goes]) vsphere.addSnapshot('vm-1', { name: snapshotName })
+  vsphere.failNext('removeSnapshot', vsphereError('permission', 'NoPermission'))
+  await sweeper.sweep()
+  expect(vsphere.snapshotNames).toEqual([stays.snapshotName])
+})
+
 test('one snapshot that cannot be removed does not keep the readers', async () => {
   const { snapshotName, jobId } = await abandonedSnapshot()
   vsphere.addSnapshot('vm-1', { name: snapshotName })

@@ -2,7 +2,6 @@ import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { VcenterAccess } from '@sendense/contracts'
 import { AppError, type Clock, type Logger } from '@sendense/platform'
-import type { VsphereSession } from '@sendense/vsphere'
 import { Backoff } from '../platform/backoff.ts'
 import type { VcenterConnector } from '../vcenter/vcenter-connector.ts'
 import { vcenterProblem } from '../vcenter/vcenter-problem.ts'
@@ -116,21 +115,32 @@ export class Sweeper {
     const [first] = records
     if (!first || clock.now().getTime() < pause.untilMs) return
 
-    const access = vcenters.latestAccess(first.entry.vcenter)
-    const problem = await this.#attempt(`snapshots at ${access.host}`, async () => {
-      await using session = await vcenters.connect(access, this.#stopped.signal)
-      for (const record of records) await this.#removeSnapshot(session, record)
-    })
+    const problem = await this.#removeSnapshots(vcenters.latestAccess(first.entry.vcenter), records)
     if (!problem) return void this.#pauses.delete(key)
     const isRefused = problem.code === 'vcenter-credentials-invalid'
     const pauseMs = isRefused ? REFUSED_PAUSE_MS : pause.backoff.nextMs()
     this.#pauses.set(key, { ...pause, untilMs: clock.now().getTime() + pauseMs })
   }
 
-  async #removeSnapshot(session: VsphereSession, record: LedgerRecord<SnapshotEntry>): Promise<void> {
-    const what = describeSnapshot(record.entry)
-    const result = await removeRecordedSnapshots(session, record, this.#deps.clock)
-    if (result === 'gone') this.#deps.log.info('Nothing is left of a capture in vSphere', { what })
+  /** Returns the last problem. A snapshot that cannot be removed does not keep the others. */
+  async #removeSnapshots(
+    access: VcenterAccess,
+    records: LedgerRecord<SnapshotEntry>[],
+  ): Promise<AppError | undefined> {
+    const { vcenters, clock, log } = this.#deps
+    let problem: AppError | undefined
+    const connectionProblem = await this.#attempt(`snapshots at ${access.host}`, async () => {
+      await using session = await vcenters.connect(access, this.#stopped.signal)
+      for (const record of records) {
+        const what = describeSnapshot(record.entry)
+        const failure = await this.#attempt(what, async () => {
+          const result = await removeRecordedSnapshots(session, record, clock)
+          if (result === 'gone') log.info('Nothing is left of a capture in vSphere', { what })
+        })
+        problem = failure ?? problem
+      }
+    })
+    return connectionProblem ?? problem
   }
 
   /** Runs one removal. A failure is logged and returned: the other removals are not to suffer from it. */
