@@ -355,6 +355,25 @@ test('jobs beyond the limit wait for their turn', async () => {
   await endOf(jobs, ids[1])
 })
 
+test('an end that cannot be stored is stored as soon as that works again', async () => {
+  const jobs = aHub(async () => ({ done: true }))
+  const save = store.save.bind(store)
+  let failuresLeft = 2
+  store.save = job => {
+    if (job.state !== 'succeeded' || failuresLeft-- <= 0) return save(job)
+    return Promise.reject(new Error('disk full'))
+  }
+  const jobId = await start(jobs, 'key')
+  const ending = endOf(jobs, jobId)
+  await expect.poll(() => failuresLeft).toBe(1)
+  await expect(start(jobs, 'key')).rejects.toMatchObject({ code: 'job-already-running' })
+  await clock.advance(5000)
+  await expect.poll(() => failuresLeft).toBe(0)
+  await clock.advance(5000)
+  expect(await ending).toMatchObject({ state: 'succeeded', result: { done: true } })
+  expect((await store.get(jobId))?.lockKey).toBeNull()
+})
+
 test('input is checked before anything is stored', async () => {
   const jobs = aHub(async () => undefined)
   const job = { kind: 'verify', subject: 'a', subjectId: newId() } as const
@@ -430,6 +449,17 @@ describe('after a crash', () => {
     })
     await jobs.recover({ isAlone: true })
     expect(await endOf(jobs, jobId)).toMatchObject(expected)
+  })
+
+  test('who watches such a job sees how it ends', async () => {
+    const jobId = await left()
+    const jobs = aHub(async ({ isResumed }) => ({ isResumed }), { recover: async () => ({ next: 'run' }) })
+    const sleeperCount = clock.sleeperCount
+    const ending = endOf(jobs, jobId)
+    await expect.poll(() => clock.sleeperCount).toBe(sleeperCount + 1)
+    await jobs.recover({ isAlone: true })
+    await clock.advance(500)
+    expect(await ending).toMatchObject({ state: 'succeeded', result: { isResumed: true } })
   })
 
   test('a recovery that throws fails the job', async () => {

@@ -10,7 +10,7 @@ import {
 } from '@sendense/contracts'
 import { AppError, type Clock, type Logger, newId } from '@sendense/platform'
 import type { JobDefinition, Recovery } from './job-definition.ts'
-import type { Job, JobEvent, JobFilter, JobsStore } from './jobs.store.ts'
+import { isFinished, type Job, type JobEvent, type JobFilter, type JobsStore } from './jobs.store.ts'
 import { LiveJob } from './live-job.ts'
 import { toProgress } from './progress-view.ts'
 import { recoverJob } from './recover-job.ts'
@@ -18,6 +18,10 @@ import { type Ending, ended, runJob } from './run-job.ts'
 
 const HEARTBEAT_MS = 10_000
 const LEASE_MS = 60_000
+/** Pause before the end of a job is stored again after the database failed. */
+const STORE_AGAIN_MS = 5000
+/** How often a watcher looks whether a job that an earlier process left was taken over. */
+const TAKE_OVER_POLL_MS = 500
 
 export interface JobsOptions {
   store: JobsStore
@@ -71,7 +75,7 @@ export class JobsService {
   /** Starts a job, or queues it. Fails with `job-already-running` when its lock key is held. */
   async start({ kind, subject, subjectId, input, lockKey }: StartJob): Promise<JobId> {
     const definition = this.#definitionOf(kind)
-    if (this.#closed.signal.aborted) throw new AppError('job-interrupted', { detail: 'The Hub is stopping.' })
+    this.#closed.signal.throwIfAborted()
     const job: Job = {
       id: JobIdSchema.parse(newId()),
       kind,
@@ -132,9 +136,16 @@ export class JobsService {
 
   /** The progress now, each change, and the end. */
   async *watch(jobId: JobId, signal: AbortSignal): AsyncGenerator<Progress> {
-    const live = this.#live.get(jobId)
-    if (live) yield* live.watch(signal)
-    else yield toProgress(await this.#get(jobId))
+    const over = AbortSignal.any([signal, this.#closed.signal])
+    for (;;) {
+      const live = this.#live.get(jobId)
+      if (live) return yield* live.watch(signal)
+      const job = await this.#get(jobId)
+      yield toProgress(job)
+      if (isFinished(job)) return
+      // An earlier process has left it, and it was not recovered yet.
+      await this.#options.clock.sleep(TAKE_OVER_POLL_MS, over)
+    }
   }
 
   /** The history of a job, oldest first. */
@@ -172,7 +183,7 @@ export class JobsService {
   }
 
   async #close(): Promise<void> {
-    this.#closed.abort()
+    this.#closed.abort(new AppError('job-interrupted', { detail: 'The Hub is stopping.' }))
     this.#queue.length = 0
     const reason = new AppError('job-interrupted', { detail: 'The Hub was stopped while the job ran' })
     for (const live of this.#live.values()) live.stop.abort(reason)
@@ -223,26 +234,26 @@ export class JobsService {
 
   /** Never rejects: what happens to a job is written to the job. */
   async #run({ live, isResumed }: Queued): Promise<void> {
-    const { clock, log } = this.#options
+    const definition = this.#definitionOf(live.job.kind)
+    const ending = await this.#work(live, definition, isResumed)
+    if (this.#isToBeContinued(ending, definition)) live.leave()
+    else await this.#end(live, ending)
+  }
+
+  async #work(live: LiveJob, definition: JobDefinition<unknown>, isResumed: boolean): Promise<Ending> {
+    const { clock } = this.#options
     const { id, kind } = live.job
-    const definition = this.#definitionOf(kind)
+    const log = this.#options.log.child({ jobId: id, kind })
     try {
       const startedAt = live.job.startedAt ?? clock.now()
       const deadlineAt = new Date(clock.now().getTime() + definition.timeoutMs)
       await live.change({ state: 'running', startedAt, deadlineAt, ...this.#lease() })
       await this.#note(id, 'info', isResumed ? 'Taken up again' : 'Started')
-      const ending = await runJob(live, definition, {
-        clock,
-        log: log.child({ jobId: id, kind }),
-        isResumed,
-        note: (level, message) => this.#note(id, level, message),
-      })
-      if (this.#isToBeContinued(ending, definition)) live.leave()
-      else await this.#end(live, ending)
+      const note = (level: JobEvent['level'], message: string) => this.#note(id, level, message)
+      return await runJob(live, definition, { clock, log, isResumed, note })
     } catch (error) {
-      log.error('The state of a job could not be stored', { jobId: id, error })
-      live.leave()
-      this.#live.delete(id)
+      log.error('A job could not be begun', { error })
+      return { state: 'failed', failure: AppError.from(error).toFailure() }
     }
   }
 
@@ -252,13 +263,28 @@ export class JobsService {
     return isInterrupted && definition.recover !== undefined && this.#closed.signal.aborted
   }
 
+  /** Tries until the end is stored: its lock key would be held for ever. A stop leaves it to the next process. */
   async #end(live: LiveJob, ending: Ending): Promise<void> {
     const { clock, log } = this.#options
     const { id, kind } = live.job
-    await this.#note(id, ending.state === 'failed' ? 'error' : 'info', wordsOf(ending))
-    await live.end(ended(live.job, ending, clock.now()))
+    const change = ended(live.job, ending, clock.now())
+    while (!(await this.#isEndStored(live, change, ending))) {
+      if (this.#closed.signal.aborted) return live.leave()
+      await clock.sleep(STORE_AGAIN_MS, this.#closed.signal).catch(() => undefined)
+    }
     this.#live.delete(id)
     log.info('A job has ended', { jobId: id, kind, ...ending })
+  }
+
+  async #isEndStored(live: LiveJob, change: Partial<Job>, ending: Ending): Promise<boolean> {
+    try {
+      await this.#note(live.job.id, ending.state === 'failed' ? 'error' : 'info', wordsOf(ending))
+      await live.end(change)
+      return true
+    } catch (error) {
+      this.#options.log.error('The end of a job could not be stored', { jobId: live.job.id, error })
+      return false
+    }
   }
 
   async #recoverOne(job: Job): Promise<void> {
