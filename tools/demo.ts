@@ -24,8 +24,8 @@ const MIB = 1024 * 1024
 
 const DISKS = [
   { vm: 'web1', label: 'web', sizeMib: 512, dataMib: 96 },
-  { vm: 'db1', label: 'system', sizeMib: 1024, dataMib: 160 },
-  { vm: 'db1', label: 'database', sizeMib: 2048, dataMib: 400 },
+  { vm: 'db1', label: 'system', sizeMib: 512, dataMib: 120 },
+  { vm: 'db1', label: 'database', sizeMib: 1024, dataMib: 400 },
   { vm: 'files [archive]', label: 'archive', sizeMib: 512, dataMib: 64 },
 ] as const
 const BACKED_UP = 'db1'

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createCipheriv, createHash } from 'node:crypto'
 import { copyFile, mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -66,10 +66,8 @@ async function sendDifference(
 
 /** The same at each run: half of it does not compress, half of it does. */
 function fileContent(seed: string, length: number): Buffer {
-  const noise = Buffer.alloc(length / 2)
-  for (let offset = 0; offset < noise.length; offset += 32) {
-    createHash('sha256').update(`${seed} ${offset}`).digest().copy(noise, offset)
-  }
+  const key = createHash('sha256').update(seed).digest()
+  const noise = createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(length / 2))
   return Buffer.concat([
     noise,
     Buffer.alloc(length - noise.length, `${seed}: the same line again and again.\n`),
