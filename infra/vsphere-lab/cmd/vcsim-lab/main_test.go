@@ -1,13 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vmware/govmomi"
+	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vim25/types"
 )
 
 // The test binary becomes the program when this variable is set.
@@ -72,6 +78,34 @@ func TestASignalEndsTheLabAndRemovesItsFiles(t *testing.T) {
 	program, dir, _ := startProgram(t)
 	_ = program.Process.Signal(syscall.SIGTERM)
 	expectCleanEnd(t, program, dir)
+}
+
+func TestAClientThatWaitsForUpdatesDoesNotHoldUpTheEnd(t *testing.T) {
+	program, dir, _ := startProgram(t)
+	text, _ := os.ReadFile(filepath.Join(dir, "info.json"))
+	var info map[string]string
+	_ = json.Unmarshal(text, &info)
+	u, _ := url.Parse(info["sdk"])
+	u.User = url.UserPassword(info["user"], info["password"])
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	client, err := govmomi.NewClient(ctx, u, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := client.ServiceContent.RootFolder
+	go func() {
+		_ = property.Wait(ctx, property.DefaultCollector(client.Client), root, []string{"name"}, func([]types.PropertyChange) bool {
+			return false
+		})
+	}()
+	time.Sleep(200 * time.Millisecond)
+	_ = program.Process.Signal(syscall.SIGTERM)
+	begun := time.Now()
+	expectCleanEnd(t, program, dir)
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("the end took %s", took)
+	}
 }
 
 func TestTheLabEndsWithItsParent(t *testing.T) {

@@ -5,8 +5,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/vmware/govmomi/vim25/types"
-
 	"github.com/sendense/sendense/infra/vsphere-lab/internal/lab"
 	"github.com/sendense/sendense/infra/vsphere-lab/internal/vddk"
 )
@@ -94,8 +92,7 @@ func (c *control) revert(q *query, _ io.Reader) (any, error) {
 // Bad luck with vCenter.
 
 func (c *control) resetTracking(q *query, _ io.Reader) (any, error) {
-	c.lab.ResetTracking(types.ManagedObjectReference{Type: "VirtualMachine", Value: q.required("vm")})
-	return nil, nil
+	return nil, c.lab.ResetTracking(q.required("vm"))
 }
 
 func (c *control) lie(q *query, _ io.Reader) (any, error) {

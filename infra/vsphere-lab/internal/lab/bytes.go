@@ -22,8 +22,6 @@ type DiskRef struct {
 	Key int32
 }
 
-func (r DiskRef) id() diskID { return diskID{r.VM, r.Key} }
-
 // withVM runs a function with the VM's lock held.
 func (l *Lab) withVM(ref string, run func(ctx *simulator.Context, vm *simulator.VirtualMachine) error) error {
 	vm, ok := l.registry.Get(types.ManagedObjectReference{Type: "VirtualMachine", Value: ref}).(*simulator.VirtualMachine)
@@ -114,14 +112,19 @@ func (l *Lab) noteWrite(vm *simulator.VirtualMachine, disk *types.VirtualDisk, a
 	if area.Length <= 0 || !trackingEnabled(vm) {
 		return
 	}
+	if !l.loseWrite(diskID{vm.Self.Value, disk.Key}, area) {
+		l.trackingOf(vm, disk).recordWrite(area)
+	}
+}
+
+func (l *Lab) loseWrite(id diskID, area extent.Extent) (lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	id := diskID{vm.Self.Value, disk.Key}
-	if l.lie.DuringConsolidation && l.removing[id.vm] > 0 {
-		l.hidden[id] = append(l.hidden[id], area)
-		return
+	if !l.lie.DuringConsolidation || l.removing[id.vm] == 0 {
+		return false
 	}
-	l.trackingOf(vm, disk).recordWrite(area)
+	l.hidden[id] = append(l.hidden[id], area)
+	return true
 }
 
 // OpenDisk opens the bytes of a disk for reading: as they are now or, with a

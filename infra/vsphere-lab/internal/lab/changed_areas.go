@@ -60,8 +60,6 @@ func (l *Lab) changedAreas(vm *simulator.VirtualMachine, req *types.QueryChanged
 	if req.StartOffset < 0 || req.StartOffset >= size {
 		return nil, invalidArgument("startOffset")
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	areas, fault := l.areasOf(vm, disk, req.Snapshot != nil, req.ChangeId)
 	if fault != nil {
 		return nil, fault
@@ -94,7 +92,7 @@ func (l *Lab) configAt(vm *simulator.VirtualMachine, ref *types.ManagedObjectRef
 func (l *Lab) areasOf(vm *simulator.VirtualMachine, disk *types.VirtualDisk, frozen bool, changeID string) ([]extent.Extent, *fault) {
 	file := l.flatPath(vm, backingOf(disk).FileName)
 	refused := fileFault(backingOf(disk).FileName)
-	state := l.tracked[diskID{vm.Self.Value, disk.Key}]
+	state := l.knownTracking(vm, disk)
 	if state == nil {
 		return nil, refused
 	}

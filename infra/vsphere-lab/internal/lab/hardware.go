@@ -19,7 +19,7 @@ var ErrRefused = errors.New("not allowed in the present state of the VM")
 // Change ids stay valid and the new part counts as unchanged until it is
 // written; with resetTracking they die, as after some storage operations.
 func (l *Lab) ResizeDisk(ref DiskRef, sizeBytes int64, resetTracking bool) error {
-	err := l.withDisk(ref, func(ctx *simulator.Context, vm *simulator.VirtualMachine, disk *types.VirtualDisk) error {
+	return l.withDisk(ref, func(ctx *simulator.Context, vm *simulator.VirtualMachine, disk *types.VirtualDisk) error {
 		switch {
 		case vm.Snapshot != nil:
 			return fmt.Errorf("a disk of a VM with snapshots cannot be resized: %w", ErrRefused)
@@ -39,12 +39,11 @@ func (l *Lab) ResizeDisk(ref DiskRef, sizeBytes int64, resetTracking bool) error
 		grown.CapacityInBytes, grown.CapacityInKB = sizeBytes, sizeBytes/1024
 		changed := map[int32]*types.VirtualDisk{disk.Key: &grown}
 		l.setDevices(ctx, vm, replaceDisks(vm.Config.Hardware.Device, changed))
+		if resetTracking {
+			l.resetTracking(vm)
+		}
 		return nil
 	})
-	if err == nil && resetTracking {
-		l.ResetTracking(types.ManagedObjectReference{Type: "VirtualMachine", Value: ref.VM})
-	}
-	return err
 }
 
 // AddDisk gives the VM one more disk on the controller of its first one and

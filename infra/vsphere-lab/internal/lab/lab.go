@@ -38,7 +38,10 @@ type Lab struct {
 	missing  privilegeSet
 	tasks    *taskControl
 
-	mu       sync.Mutex // Taken after a VM's lock, never before it.
+	// Guards the fields below, not what tracked points to: that, and the files
+	// of a VM, belong to whoever holds the VM's lock. Taken after a VM's lock,
+	// never before it, and never while files are read or copied.
+	mu       sync.Mutex
 	tracked  map[diskID]*tracking
 	asleep   map[string]bool // VMs whose tracking waits for their last snapshot to go.
 	lie      Lie
@@ -55,8 +58,7 @@ func attach(model *simulator.Model, dir string, maxAreas int, logger *log.Logger
 		tracked: map[diskID]*tracking{}, asleep: map[string]bool{},
 		hidden: map[diskID][]extent.Extent{}, removing: map[string]int{},
 	}
-	ext := &extension{lab: l}
-	ext.Self = types.ManagedObjectReference{Type: "LabExtension", Value: "lab-extension"}
+	ext := &extension{Self: types.ManagedObjectReference{Type: "LabExtension", Value: "lab-extension"}, lab: l}
 	l.registry.AddHandler(l)
 	l.registry.Put(ext)
 	l.registry.Handler = func(ctx *simulator.Context, call *simulator.Method) (mo.Reference, types.BaseMethodFault) {
@@ -66,13 +68,14 @@ func attach(model *simulator.Model, dir string, maxAreas int, logger *log.Logger
 }
 
 // extension carries the methods that the simulator lacks; the receiver is
-// still named in the body of the request. It embeds some managed object,
-// because searches by UUID look into every object of the registry and panic
-// at one that is none.
+// still named in the body of the request.
 type extension struct {
-	mo.ExtensionManager
-	lab *Lab
+	Self types.ManagedObjectReference
+	lab  *Lab
 }
+
+// Reference makes the extension a managed object.
+func (x *extension) Reference() types.ManagedObjectReference { return x.Self }
 
 // sideDoor carries calls of the lab itself, in process, and marks their
 // contexts: faults and privileges are not for them. The mark is set here and

@@ -24,9 +24,10 @@ func (l *Lab) SetLie(lie Lie) {
 	clear(l.hidden)
 }
 
-// lieAbout removes from the areas what tracking pretends not to know. Call
-// with l.mu held.
+// lieAbout removes from the areas what tracking pretends not to know.
 func (l *Lab) lieAbout(id diskID, areas []extent.Extent) []extent.Extent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	const end = 1 << 61
 	holes := slices.Clone(l.hidden[id])
 	if l.lie.BeyondBytes > 0 {

@@ -138,9 +138,21 @@ func (s *Server) listen(options Options) error {
 	return nil
 }
 
+// closePatience is how long Close waits for calls in progress. A client's
+// WaitForUpdatesEx does not notice that its connection is gone.
+const closePatience = 200 * time.Millisecond
+
 // Close stops listening and removes the disks.
 func (s *Server) Close() {
 	s.server.CloseClientConnections()
-	s.server.Close()
+	closed := make(chan struct{})
+	go func() {
+		s.server.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closePatience):
+	}
 	s.model.Remove()
 }

@@ -19,8 +19,6 @@ func (l *Lab) freeze(ctx *simulator.Context, snapshot *simulator.VirtualMachineS
 	if !ok {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	frozen := flatDisks(&snapshot.Config)
 	moved := map[int32]*types.VirtualDisk{}
 	for key, disk := range flatDisks(vm.Config) {
@@ -56,7 +54,7 @@ func (l *Lab) freezeDisk(vm *simulator.VirtualMachine, disk *types.VirtualDisk) 
 	if err := l.writeDescriptor(vm, child.FileName, size, parent.FileName); err != nil {
 		return nil, err
 	}
-	if trackingEnabled(vm) && !l.asleep[vm.Self.Value] {
+	if l.isTracked(vm) {
 		id := diskID{vm.Self.Value, disk.Key}
 		changeID, err := l.trackingOf(vm, disk).addPoint(l.dir, id, base)
 		if err != nil {
@@ -81,15 +79,13 @@ func (l *Lab) consolidate(ctx *simulator.Context, snapshot *simulator.VirtualMac
 	if !ok || vm.Config == nil {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	others := l.otherSnapshots(snapshot)
 	for _, disk := range flatDisks(&snapshot.Config) {
 		l.mergeChild(ctx, vm, others, backingOf(disk).FileName)
 	}
 	l.dropUnused(vm, others, flatDisks(&snapshot.Config))
 	if len(others) == 0 {
-		delete(l.asleep, vm.Self.Value) // Change tracking may start.
+		l.wakeTracking(vm)
 		l.removeSnapshotFiles(vm)
 	}
 	l.refreshLayout(vm)
@@ -218,9 +214,7 @@ func forgetLayoutKeys(vm *simulator.VirtualMachine) {
 // VM continues in new children of the snapshot's files. vcsim moves only the
 // "you are here" marker. Call with the VM's lock held.
 func (l *Lab) revert(ctx *simulator.Context, vm *simulator.VirtualMachine, snapshot *simulator.VirtualMachineSnapshot) error {
-	l.ResetTracking(vm.Self)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.resetTracking(vm)
 	moved := map[int32]*types.VirtualDisk{}
 	for key, disk := range flatDisks(&snapshot.Config) {
 		if isIndependent(disk) {

@@ -53,9 +53,11 @@ func newTracking(diskUUID string) *tracking {
 }
 
 // trackingOf returns the state of a disk and makes one for a new disk. A disk
-// that took over the key of a removed one is a new disk. Call with l.mu held.
+// that took over the key of a removed one is a new disk.
 func (l *Lab) trackingOf(vm *simulator.VirtualMachine, disk *types.VirtualDisk) *tracking {
 	id := diskID{vm.Self.Value, disk.Key}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	state := l.tracked[id]
 	if state == nil || state.diskUUID != backingOf(disk).Uuid {
 		state.removeFiles()
@@ -172,17 +174,38 @@ func splitChangeID(id string) (session string, point int, ok bool) {
 	return id[:slash], point, err == nil
 }
 
+// knownTracking is the state of a disk, or nil if there never was any.
+func (l *Lab) knownTracking(vm *simulator.VirtualMachine, disk *types.VirtualDisk) *tracking {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tracked[diskID{vm.Self.Value, disk.Key}]
+}
+
 // ResetTracking starts new change tracking sessions for all disks of a VM:
 // every change id handed out before is refused from now on.
-func (l *Lab) ResetTracking(vm types.ManagedObjectReference) {
+func (l *Lab) ResetTracking(vmRef string) error {
+	return l.withVM(vmRef, func(_ *simulator.Context, vm *simulator.VirtualMachine) error {
+		l.resetTracking(vm)
+		return nil
+	})
+}
+
+func (l *Lab) resetTracking(vm *simulator.VirtualMachine) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, state := range l.tracked {
-		if id.vm == vm.Value {
+		if id.vm == vm.Self.Value {
 			state.removeFiles()
 			delete(l.tracked, id)
 		}
 	}
+}
+
+// isTracked says whether snapshots of the VM get change ids.
+func (l *Lab) isTracked(vm *simulator.VirtualMachine) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return trackingEnabled(vm) && !l.asleep[vm.Self.Value]
 }
 
 func trackingEnabled(vm *simulator.VirtualMachine) bool {
@@ -197,8 +220,15 @@ func (l *Lab) onReconfigure(vm *simulator.VirtualMachine, enable *bool) {
 	if enable == nil || vm.Config == nil || trackingEnabled(vm) == *enable {
 		return
 	}
-	l.ResetTracking(vm.Self)
+	l.resetTracking(vm)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asleep[vm.Self.Value] = *enable && vm.Snapshot != nil && len(vm.Snapshot.RootSnapshotList) > 0
+}
+
+// wakeTracking lets tracking begin that was switched on under a snapshot.
+func (l *Lab) wakeTracking(vm *simulator.VirtualMachine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.asleep, vm.Self.Value)
 }

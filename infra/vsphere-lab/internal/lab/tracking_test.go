@@ -82,7 +82,9 @@ func TestQueriesThatTrackingCannotAnswerFault(t *testing.T) {
 	m.key = 9
 	m.expectFault("unknown disk", ask(&s, "*", 0), "InvalidArgument")
 	m.key = 2000
-	m.server.ResetTracking(m.vm.Reference())
+	if err := m.server.ResetTracking(m.vm.Reference().Value); err != nil {
+		t.Fatal(err)
+	}
 	m.expectFault("after a reset", ask(&s, id, 0), "FileFault")
 	m.expectFault("* of a snapshot from before the reset", ask(&s, "*", 0), "FileFault")
 	after := m.snapshot("after")
