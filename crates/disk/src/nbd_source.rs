@@ -36,6 +36,9 @@ impl BlockSource for NbdSource {
     }
 
     async fn allocated(&self) -> Result<Vec<Extent>> {
+        if !self.0.info().has_block_status() {
+            return Ok(vec![Extent { offset: 0, length: self.size_bytes() }]);
+        }
         let status = self.0.block_status(0, self.size_bytes()).await?;
         let data = status.into_iter().filter(|extent| !extent.is_zero);
         Ok(data

@@ -2,215 +2,221 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures::future::try_join_all;
+use bytes::{Buf, Bytes, BytesMut};
+use futures::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
+use crate::aligned_range::AlignedRange;
 use crate::connection::Connection;
-use crate::handshake::{self, ExportInfo, Negotiated};
+use crate::dial::{Dialed, dial};
+use crate::error::{Error, Result};
 use crate::options::ConnectOptions;
-use crate::pending::Reply;
-use crate::protocol::transmission::{Command, StatusRange};
-use crate::{Error, Result};
+use crate::protocol::{ExportInfo, Extent};
+use crate::request_table::Charge;
+use crate::tls::TlsSetup;
 
-/// A range of an export and what is known about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// First byte.
-    pub offset: u64,
-    /// Number of bytes.
-    pub length: u64,
-    /// Nothing is allocated there.
-    pub is_hole: bool,
-    /// Reads give zeroes.
-    pub is_zero: bool,
-}
-
-/// An export that can be read. Calls may run at the same time; what is in flight is bounded by bytes over all
-/// connections. It does not reconnect: when a server goes away, everything that waits fails, and so does what follows.
+/// An export that can be read. Calls may run at the same time, and a call that is dropped disturbs no other.
+/// What is in flight is bounded by bytes over all connections.
+///
+/// The client does not reconnect. When one of its connections ends, requests in flight on the others finish,
+/// and every later call fails with the reason. Dropping the client ends its connections without a word.
+#[derive(Debug)]
 pub struct Client {
     connections: Vec<Connection>,
     info: ExportInfo,
-    in_flight: Arc<Semaphore>,
+    budget: Arc<Semaphore>,
+    budget_bytes: u32,
     request_bytes_max: u32,
 }
+
+/// What a request costs at least, so that the number of small ones is bounded too.
+const CHARGE_BYTES_MIN: u32 = 4 << 10;
+
+/// What a block status request costs: its reply is a list of unknown length.
+const STATUS_CHARGE_BYTES: u32 = 64 << 10;
+
+/// Longest range of one block status request. Servers walk the whole range before they answer, and some of
+/// them slowly.
+const STATUS_BYTES_MAX: u64 = 1 << 30;
 
 impl Client {
     /// Connects and negotiates. Opening a remote disk may be part of that, so it can take long.
     ///
     /// # Errors
-    /// [`Error::Connect`], [`Error::Refused`], [`Error::Tls`], [`Error::Timeout`] or [`Error::Options`].
+    /// [`Error::Options`], [`Error::TlsFile`] before anything is sent; [`Error::Connect`],
+    /// [`Error::ConnectTimeout`], [`Error::Tls`], [`Error::TlsRequired`], [`Error::Refused`],
+    /// [`Error::Protocol`], [`Error::Disconnected`] and [`Error::ConnectionsDiffer`].
     pub async fn connect(options: ConnectOptions) -> Result<Self> {
         options.check()?;
-        let first = negotiate(&options).await?;
-        let info = first.info;
-        let mut connections = vec![Connection::new(first, options.request_timeout)];
-        if info.can_multi_conn || options.force_multi_conn {
-            for _ in 1..options.connections {
-                let next = negotiate(&options).await?;
-                if next.info.size_bytes != info.size_bytes {
-                    return Err(Error::Protocol(
-                        "the export changes its size from one connection to the next".into(),
-                    ));
-                }
-                connections.push(Connection::new(next, options.request_timeout));
-            }
+        let tls = match &options.tls {
+            Some(tls) => Some(TlsSetup::load(tls, &options.address).await?),
+            None => None,
+        };
+        let first = dial(&options, tls.as_ref()).await?;
+        let may_share = first.info.can_multi_conn || options.force_multi_conn;
+        let others = if may_share { options.connections - 1 } else { 0 };
+        let others = try_join_all((0..others).map(|_| dial(&options, tls.as_ref()))).await?;
+        Self::start(first, others, &options)
+    }
+
+    fn start(first: Dialed, others: Vec<Dialed>, options: &ConnectOptions) -> Result<Self> {
+        let info = first.info.clone();
+        if others.iter().any(|other| !other.info.describes_the_same_as(&info)) {
+            return Err(Error::ConnectionsDiffer);
         }
-        let wanted =
-            u32::try_from(options.request_bytes_max.min(options.max_in_flight_bytes)).unwrap_or(u32::MAX);
-        let request_bytes_max = wanted.min(info.request_bytes_max);
-        let request_bytes_max =
-            (request_bytes_max - request_bytes_max % info.block_bytes_min).max(info.block_bytes_min);
-        let in_flight = Arc::new(Semaphore::new(options.max_in_flight_bytes));
-        Ok(Self { connections, info, in_flight, request_bytes_max })
+        let all = std::iter::once(first).chain(others);
+        let connections = all.map(|dialed| Connection::start(dialed, options.request_timeout)).collect();
+        let budget_bytes = u32::try_from(options.max_in_flight_bytes).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(options.request_bytes_max).unwrap_or(u32::MAX);
+        let most = wanted.min(budget_bytes).min(info.block_sizes.maximum);
+        let minimum = info.block_sizes.minimum;
+        Ok(Self {
+            connections,
+            budget: Arc::new(Semaphore::new(budget_bytes as usize)),
+            budget_bytes,
+            // Whole blocks, so that the parts of a long read are aligned.
+            request_bytes_max: (most - most % minimum).max(minimum),
+            info,
+        })
     }
 
     /// What the server says about the export.
     #[must_use]
-    pub fn info(&self) -> &ExportInfo {
+    pub const fn info(&self) -> &ExportInfo {
         &self.info
     }
 
-    /// Bytes of the export.
+    /// Size of the export in bytes.
     #[must_use]
-    pub fn size_bytes(&self) -> u64 {
+    pub const fn size_bytes(&self) -> u64 {
         self.info.size_bytes
     }
 
-    /// How many connections there are.
+    /// Number of connections. One, if more were wanted but sharing is neither announced nor forced.
     #[must_use]
-    pub fn connections(&self) -> usize {
+    pub const fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Exactly `length` bytes from `offset` on; holes are zeroes. Any alignment will do: requests are widened to
-    /// the server's blocks and split at its limits.
+    /// Exactly `length` bytes from `offset` on; holes are zeroes. Any alignment will do: requests are widened
+    /// to the server's blocks and split at its limits. The bytes are received into the memory that is
+    /// returned, without a copy.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], [`Error::Read`] where the server cannot read, or the end of the connection.
+    /// [`Error::OutOfRange`]; [`Error::Server`], after which the client stays usable; otherwise what ended the
+    /// connection: [`Error::Disconnected`], [`Error::RequestTimeout`], [`Error::Protocol`], [`Error::Closed`].
     pub async fn read(&self, offset: u64, length: usize) -> Result<Bytes> {
-        self.check_range(offset, length as u64)?;
+        let range = self.align(offset, length as u64)?;
         if length == 0 {
             return Ok(Bytes::new());
         }
-        let block = u64::from(self.info.block_bytes_min);
-        let start = offset - offset % block;
-        // An export whose size is no multiple of its block ends with a short one.
-        let end = (offset + length as u64).div_ceil(block).saturating_mul(block).min(self.info.size_bytes);
-        let bytes = self.read_aligned(start, end).await?;
-        let skip = usize::try_from(offset - start).unwrap_or(usize::MAX);
-        Ok(bytes.slice(skip..skip + length))
+        let room = in_memory(range.length());
+        let mut bytes = self.read_aligned(range, BytesMut::with_capacity(room)).await?;
+        bytes.advance(in_memory(range.head));
+        bytes.truncate(length);
+        Ok(bytes.freeze())
     }
 
-    /// Which ranges of `length` bytes from `offset` on are holes or zeroes, in order and without gaps. A server
-    /// that does not tell has data everywhere.
+    /// Like [`Client::read`], appending to a buffer of the caller. Aligned ranges are received in place,
+    /// others are copied once. After an error the buffer has its old content.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`], [`Error::Read`] or the end of the connection.
-    pub async fn block_status(&self, offset: u64, length: u64) -> Result<Vec<Extent>> {
-        self.check_range(offset, length)?;
-        if !self.info.has_block_status {
-            return Ok(vec![Extent { offset, length, is_hole: false, is_zero: false }]);
+    /// As [`Client::read`].
+    pub async fn read_into(&self, offset: u64, length: usize, buffer: &mut BytesMut) -> Result<()> {
+        let range = self.align(offset, length as u64)?;
+        if range.head > 0 || length == 0 {
+            buffer.extend_from_slice(&self.read(offset, length).await?);
+            return Ok(());
         }
-        let block = u64::from(self.info.block_bytes_min);
-        let end = offset + length;
-        let mut position = offset - offset % block;
+        buffer.reserve(in_memory(range.length()));
+        let room = buffer.split_off(buffer.len());
+        let mut received = self.read_aligned(range, room).await?;
+        received.truncate(length);
+        buffer.unsplit(received);
+        Ok(())
+    }
+
+    /// Which parts of `length` bytes from `offset` on are holes or zeroes: in order, without gaps, with equal
+    /// neighbours joined.
+    ///
+    /// # Errors
+    /// [`Error::NoBlockStatus`], and as [`Client::read`].
+    pub async fn block_status(&self, offset: u64, length: u64) -> Result<Vec<Extent>> {
+        let range = self.align(offset, length)?;
         let mut extents = Vec::new();
-        while position < end {
-            // Lengths are 32 bits wide on the wire.
-            let most = u64::from(u32::MAX) - u64::from(u32::MAX) % block;
-            let asked =
-                (end.div_ceil(block).saturating_mul(block).min(self.info.size_bytes) - position).min(most);
-            let ranges = self.status_once(position, u32::try_from(asked).unwrap_or(u32::MAX)).await?;
-            position = append(&mut extents, position, &ranges, offset, end)?;
+        let mut position = range.start;
+        while position < range.end && length > 0 {
+            for extent in self.status_once(position, (range.end - position).min(STATUS_BYTES_MAX)).await? {
+                position = extent.end();
+                if let Some(wanted) = extent.clip(offset, offset + length) {
+                    wanted.push_to(&mut extents);
+                }
+            }
         }
         Ok(extents)
     }
 
-    /// Says good-bye to the server on all connections.
-    pub async fn close(self) {
-        for connection in &self.connections {
-            connection.close().await;
-        }
+    /// Waits for the requests in flight, says good-bye on all connections and waits until they are closed.
+    /// Later calls fail with [`Error::Closed`].
+    pub async fn close(&self) {
+        let all = self.budget.acquire_many(self.budget_bytes).await;
+        self.budget.close();
+        join_all(self.connections.iter().map(Connection::close)).await;
+        drop(all);
     }
 
-    async fn read_aligned(&self, start: u64, end: u64) -> Result<Bytes> {
+    fn align(&self, offset: u64, length: u64) -> Result<AlignedRange> {
+        AlignedRange::around(offset, length, self.info.block_sizes.minimum, self.info.size_bytes)
+    }
+
+    /// Reads into a buffer that is empty and has room: each request gets its part of it, and the parts, filled
+    /// side by side, are joined where they lie.
+    async fn read_aligned(&self, range: AlignedRange, buffer: BytesMut) -> Result<BytesMut> {
         let step = u64::from(self.request_bytes_max);
-        if end - start <= step {
-            return self.read_once(start, end).await;
-        }
-        let starts = (start..end).step_by(self.request_bytes_max as usize);
-        let parts = try_join_all(starts.map(|part| self.read_once(part, (part + step).min(end)))).await?;
-        let mut whole = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-        for part in parts {
-            whole.extend_from_slice(&part);
-        }
-        Ok(whole.freeze())
+        let mut rest = buffer;
+        let parts = (range.start..range.end).step_by(self.request_bytes_max as usize).map(|start| {
+            let length = step.min(range.end - start);
+            let beyond =
+                if start + length < range.end { rest.split_off(in_memory(length)) } else { BytesMut::new() };
+            let part = std::mem::replace(&mut rest, beyond);
+            self.read_once(start, u32::try_from(length).unwrap_or(u32::MAX), part)
+        });
+        let parts = try_join_all(parts).await?;
+        let joined = parts.into_iter().reduce(|mut whole, part| {
+            whole.unsplit(part);
+            whole
+        });
+        Ok(joined.unwrap_or_default())
     }
 
-    async fn read_once(&self, start: u64, end: u64) -> Result<Bytes> {
-        let length = u32::try_from(end - start).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.in_flight).acquire_many_owned(length).await.ok();
-        match self.least_busy()?.request(Command::Read, start, length, permit).await? {
-            Reply::Read(bytes) => Ok(bytes),
-            Reply::Status(_) => Err(Error::Protocol("a read was answered with a block status".into())),
-        }
+    async fn read_once(&self, offset: u64, length: u32, buffer: BytesMut) -> Result<BytesMut> {
+        let charge = self.charge(length).await?;
+        self.least_busy()?.read(offset, length, buffer, charge).await
     }
 
-    async fn status_once(&self, offset: u64, length: u32) -> Result<Vec<StatusRange>> {
-        match self.least_busy()?.request(Command::BlockStatus, offset, length, None).await? {
-            Reply::Status(ranges) if !ranges.is_empty() => Ok(ranges),
-            _ => Err(Error::Protocol("a block status tells nothing".into())),
-        }
+    async fn status_once(&self, offset: u64, length: u64) -> Result<Vec<Extent>> {
+        let charge = self.charge(STATUS_CHARGE_BYTES).await?;
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        self.least_busy()?.block_status(offset, length, charge).await
     }
 
+    async fn charge(&self, bytes: u32) -> Result<Charge> {
+        let bytes = bytes.clamp(CHARGE_BYTES_MIN, self.budget_bytes);
+        let permit = Arc::clone(&self.budget).acquire_many_owned(bytes).await;
+        Ok(Charge { bytes: bytes.into(), permit: Some(permit.map_err(|_| Error::Closed)?) })
+    }
+
+    /// The connection whose server owes the least. One that has ended ends the client: a retry on the others
+    /// would hide that the caller reads with less than was asked for.
     fn least_busy(&self) -> Result<&Connection> {
-        let open = self.connections.iter().filter(|connection| connection.is_open());
-        let best = open.min_by_key(|connection| connection.load());
-        best.ok_or_else(|| Error::Disconnected("no connection is left".into()))
-    }
-
-    fn check_range(&self, offset: u64, length: u64) -> Result<()> {
-        let size_bytes = self.info.size_bytes;
-        match offset.checked_add(length) {
-            Some(end) if end <= size_bytes => Ok(()),
-            _ => Err(Error::OutOfRange { offset, length, size_bytes }),
+        if let Some(reason) = self.connections.iter().find_map(Connection::end_reason) {
+            return Err(reason);
         }
+        self.connections.iter().min_by_key(|connection| connection.owed_bytes()).ok_or(Error::Closed)
     }
 }
 
-async fn negotiate(options: &ConnectOptions) -> Result<Negotiated> {
-    let limit = options.connect_timeout;
-    let timed_out = |_| Error::Timeout { seconds: limit.as_secs() };
-    timeout(limit, handshake::connect(options)).await.map_err(timed_out)?
-}
-
-/// Appends what lies between `from` and `end`, joins equal neighbours, and returns where the ranges end.
-fn append(extents: &mut Vec<Extent>, start: u64, ranges: &[StatusRange], from: u64, end: u64) -> Result<u64> {
-    let mut position = start;
-    for StatusRange { length, is_hole, is_zero } in ranges {
-        let next = position.saturating_add(u64::from(*length));
-        let (first, last) = (position.max(from), next.min(end));
-        position = next;
-        if first >= last {
-            continue;
-        }
-        match extents.last_mut() {
-            Some(before) if (before.is_hole, before.is_zero) == (*is_hole, *is_zero) => {
-                before.length += last - first;
-            }
-            _ => extents.push(Extent {
-                offset: first,
-                length: last - first,
-                is_hole: *is_hole,
-                is_zero: *is_zero,
-            }),
-        }
-    }
-    if position <= start {
-        return Err(Error::Protocol("a block status does not get on".into()));
-    }
-    Ok(position)
+/// Lengths of reads come from `usize` and grow by two blocks at most.
+fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

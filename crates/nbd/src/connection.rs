@@ -1,214 +1,164 @@
-//! One connection: requests go out under a lock, a task receives the replies and hands them to who waits.
+//! One connection: a task of its own sends requests, receives replies and watches the clock.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, oneshot};
+use bytes::BytesMut;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::handshake::Negotiated;
-use crate::pending::{Collected, Pending, PendingRequests, Reply};
-use crate::protocol::transmission::{
-    ChunkHead, ChunkKind, Command, SIMPLE_REPLY_MAGIC, SIMPLE_REPLY_REST_LEN, STRUCTURED_REPLY_MAGIC,
-    STRUCTURED_REPLY_REST_LEN, decode_block_status, decode_chunk_head, decode_error, decode_hole,
-    decode_simple_reply, encode_request, error_name,
-};
-use crate::read_buffer::ReadBuffer;
-use crate::stream::Stream;
-use crate::{Error, Result};
+use crate::dial::{Dialed, Stream};
+use crate::error::{Error, Result};
+use crate::protocol::{Command, Extent, REQUEST_BYTES, ReadAnswer, Request, StatusAnswer};
+use crate::receive::receive;
+use crate::request_table::{Charge, ReadWork, RequestTable, StatusWork, Work};
 
-/// A connection in the transmission phase. Dropping it ends it.
+/// How long a good-bye may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection in the transmission phase. Dropping it ends it without a word.
+#[derive(Debug)]
 pub(crate) struct Connection {
-    writer: Mutex<WriteHalf<Box<dyn Stream>>>,
-    pending: Arc<PendingRequests>,
-    receiver: JoinHandle<()>,
-    request_timeout: Duration,
+    /// Requests are small and their number is bounded by the budget in bytes, so the queue is not. Callers
+    /// never write to the stream themselves: one that leaves in the middle would tear a request apart.
+    requests: mpsc::UnboundedSender<Request>,
+    table: Arc<RequestTable>,
+    allocation_context_id: Option<u32>,
+    task: JoinHandle<()>,
 }
 
 impl Connection {
-    pub(crate) fn new(negotiated: Negotiated, request_timeout: Duration) -> Self {
-        let (reader, writer) = tokio::io::split(negotiated.stream);
-        let pending = Arc::new(PendingRequests::default());
-        let receiver = tokio::spawn(receive_all(reader, Arc::clone(&pending), negotiated.context));
-        Self { writer: Mutex::new(writer), pending, receiver, request_timeout }
+    pub(crate) fn start(dialed: Dialed, request_timeout: Duration) -> Self {
+        let Dialed { stream, info } = dialed;
+        let (requests, queue) = mpsc::unbounded_channel();
+        let table = Arc::new(RequestTable::default());
+        let run = run(stream, queue, Arc::clone(&table), info.has_structured_replies, request_timeout);
+        let task = tokio::spawn(run);
+        Self { requests, table, allocation_context_id: info.allocation_context_id, task }
     }
 
-    /// How many requests wait for their replies.
-    pub(crate) fn load(&self) -> usize {
-        self.pending.count()
+    /// Bytes that the server still owes on this connection.
+    pub(crate) fn owed_bytes(&self) -> u64 {
+        self.table.owed_bytes()
     }
 
-    /// Whether requests can still be sent.
-    pub(crate) fn is_open(&self) -> bool {
-        self.pending.end_reason().is_none()
+    /// Why the connection has ended, if it has.
+    pub(crate) fn end_reason(&self) -> Option<Error> {
+        self.table.end_reason()
     }
 
-    /// Sends one request and waits for its reply. `permit` is held until the reply is complete.
-    pub(crate) async fn request(
+    /// Reads `length` bytes into a buffer that is empty and has room for them.
+    pub(crate) async fn read(
         &self,
-        command: Command,
         offset: u64,
         length: u32,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<Reply> {
-        let (answer, reply) = oneshot::channel();
-        let collected = match command {
-            Command::BlockStatus => Collected::Status(Vec::new()),
-            Command::Read | Command::Disconnect => Collected::Read(ReadBuffer::new(offset, length as usize)),
-        };
-        let pending =
-            Pending { offset, length: u64::from(length), collected, error: None, answer, _permit: permit };
-        let cookie = self.pending.insert(pending)?;
-        let whole = async {
-            self.send(&encode_request(command, cookie, offset, length)).await?;
-            reply.await.unwrap_or_else(|_| Err(self.ended()))
-        };
-        match tokio::time::timeout(self.request_timeout, whole).await {
-            Ok(result) => result,
-            Err(_) => Err(self.time_out()),
-        }
+        buffer: BytesMut,
+        charge: Charge,
+    ) -> Result<BytesMut> {
+        let answer = ReadAnswer::new(offset, length as usize);
+        let (reply, received) = oneshot::channel();
+        let work = Work::Read(ReadWork { answer, buffer, failure: None, reply });
+        self.ask(work, offset, length, charge)?;
+        received.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
-    /// Says good-bye and ends the connection.
+    /// Asks for the block status of the range; the answer may end before it does.
+    pub(crate) async fn block_status(&self, offset: u64, length: u32, charge: Charge) -> Result<Vec<Extent>> {
+        let context_id = self.allocation_context_id.ok_or(Error::NoBlockStatus)?;
+        let answer = StatusAnswer::new(offset, length.into(), context_id);
+        let (reply, received) = oneshot::channel();
+        let work = Work::Status(StatusWork { answer, failure: None, reply });
+        self.ask(work, offset, length, charge)?;
+        received.await.unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    /// Says good-bye and waits until the stream is closed. No request may be waiting.
     pub(crate) async fn close(&self) {
-        // The server may be gone already; there is nothing to lose.
-        let _ = self.send(&encode_request(Command::Disconnect, 0, 0, 0)).await;
-        let _ = self.writer.lock().await.shutdown().await;
-        self.pending.end(Error::Disconnected, "it was closed");
+        let disconnect = Request { command: Command::Disconnect, cookie: 0, offset: 0, length: 0 };
+        // The server may be gone already, or take no bytes any more; a reader has nothing to lose.
+        let _ = self.requests.send(disconnect);
+        let _ = timeout(CLOSE_LIMIT, self.requests.closed()).await;
     }
 
-    async fn send(&self, request: &[u8]) -> Result<()> {
-        let mut writer = self.writer.lock().await;
-        let sent = async {
-            writer.write_all(request).await?;
-            writer.flush().await
-        };
-        let result = sent.await;
-        result.map_err(|error| {
-            self.pending.end(Error::Disconnected, &error.to_string());
-            self.ended()
-        })
+    fn ask(&self, work: Work, offset: u64, length: u32, charge: Charge) -> Result<()> {
+        let command = work.command();
+        let cookie = self.table.insert(work, charge)?;
+        // If the task is about to end it drops the request from the table, and the caller learns the reason.
+        let _ = self.requests.send(Request { command, cookie, offset, length });
+        Ok(())
     }
 
     fn ended(&self) -> Error {
-        Error::Disconnected(self.pending.end_reason().unwrap_or_else(|| "the reply was lost".into()))
-    }
-
-    /// A reply that comes later would belong to nobody, so the connection is given up.
-    fn time_out(&self) -> Error {
-        let seconds = self.request_timeout.as_secs();
-        self.receiver.abort();
-        self.pending.end(|_| Error::Timeout { seconds }, "a request got no reply in time");
-        Error::Timeout { seconds }
+        self.table.end_reason().unwrap_or_else(Error::hung_up)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.receiver.abort();
+        self.task.abort();
     }
 }
 
-async fn receive_all(
-    mut reader: ReadHalf<Box<dyn Stream>>,
-    pending: Arc<PendingRequests>,
-    context: Option<u32>,
+async fn run(
+    stream: Box<dyn Stream>,
+    queue: mpsc::UnboundedReceiver<Request>,
+    table: Arc<RequestTable>,
+    has_structured_replies: bool,
+    request_timeout: Duration,
 ) {
-    let error = loop {
-        if let Err(error) = receive_one(&mut reader, &pending, context).await {
-            break error;
-        }
+    let (reader, writer) = tokio::io::split(stream);
+    let mut receiving = pin!(receive(reader, &table, has_structured_replies));
+    let mut sending = pin!(send(writer, queue));
+    let mut watching = pin!(watch(&table, request_timeout));
+    let error = tokio::select! {
+        error = &mut receiving => error,
+        error = &mut sending => error,
+        error = &mut watching => error,
     };
-    match error {
-        Error::Protocol(reason) => pending.end(Error::Protocol, &reason),
-        error => pending.end(Error::Disconnected, &error.to_string()),
-    }
+    // Before the futures go: one of them may hold a request, whose caller then asks for the reason.
+    table.end(error);
 }
 
-async fn receive_one(
-    reader: &mut (impl AsyncRead + Unpin),
-    pending: &PendingRequests,
-    context: Option<u32>,
-) -> Result<()> {
-    match reader.read_u32().await? {
-        SIMPLE_REPLY_MAGIC => {
-            let mut rest = [0; SIMPLE_REPLY_REST_LEN];
-            reader.read_exact(&mut rest).await?;
-            let reply = decode_simple_reply(&rest)?;
-            // Structured replies were agreed on, so a simple one can only tell an error.
-            if reply.error == 0 {
-                return Err(Error::Protocol("a read was answered without structure".into()));
-            }
-            let mut request = take(pending, reply.cookie)?;
-            request.error = Some(reply.error);
-            finish(request);
-            Ok(())
+/// Sends what is queued, many requests with one system call, until the good-bye or an error; returns why.
+async fn send(mut writer: impl AsyncWrite + Unpin, mut queue: mpsc::UnboundedReceiver<Request>) -> Error {
+    const BATCH: usize = 64;
+    let mut requests = Vec::with_capacity(BATCH);
+    let mut bytes = BytesMut::with_capacity(BATCH * REQUEST_BYTES);
+    loop {
+        requests.clear();
+        bytes.clear();
+        if queue.recv_many(&mut requests, BATCH).await == 0 {
+            return Error::Closed;
         }
-        STRUCTURED_REPLY_MAGIC => {
-            let mut rest = [0; STRUCTURED_REPLY_REST_LEN];
-            reader.read_exact(&mut rest).await?;
-            let head = decode_chunk_head(&rest)?;
-            let mut request = take(pending, head.cookie)?;
-            // If this fails the request is dropped here, and who waits learns the reason from the connection's end.
-            receive_chunk(reader, &head, &mut request, context).await?;
-            if head.is_last {
-                finish(request);
-            } else {
-                pending.put_back(head.cookie, request);
-            }
-            Ok(())
+        let is_last = requests.iter().any(|request| request.command == Command::Disconnect);
+        for request in &requests {
+            request.encode(&mut bytes);
         }
-        magic => Err(Error::Protocol(format!("a reply begins with {magic:#010x}"))),
-    }
-}
-
-fn take(pending: &PendingRequests, cookie: u64) -> Result<Pending> {
-    pending
-        .take(cookie)
-        .ok_or_else(|| Error::Protocol(format!("a reply is for {cookie}, which nobody waits for")))
-}
-
-async fn receive_chunk(
-    reader: &mut (impl AsyncRead + Unpin),
-    head: &ChunkHead,
-    request: &mut Pending,
-    context: Option<u32>,
-) -> Result<()> {
-    if head.kind == ChunkKind::OffsetData {
-        let offset = reader.read_u64().await?;
-        return match &mut request.collected {
-            Collected::Read(buffer) => buffer.receive(reader, offset, head.length as usize - 8).await,
-            Collected::Status(_) => Err(Error::Protocol("a block status was answered with data".into())),
+        let sent = async {
+            writer.write_all(&bytes).await?;
+            writer.flush().await
         };
-    }
-    let mut data = vec![0; head.length as usize];
-    reader.read_exact(&mut data).await?;
-    match (head.kind, &mut request.collected) {
-        (ChunkKind::OffsetHole, Collected::Read(buffer)) => {
-            let (offset, length) = decode_hole(&data)?;
-            buffer.hole(offset, length as usize)?;
+        if let Err(error) = sent.await {
+            return Error::lost(error);
         }
-        (ChunkKind::BlockStatus, Collected::Status(all)) => {
-            let (id, ranges) = decode_block_status(&data)?;
-            if Some(id) == context {
-                all.extend(ranges);
-            }
+        if is_last {
+            // A failure to say good-bye twice changes nothing.
+            let _ = writer.shutdown().await;
+            return Error::Closed;
         }
-        (ChunkKind::Error | ChunkKind::ErrorOffset, _) => request.error = Some(decode_error(&data)?),
-        (ChunkKind::None, _) => {}
-        (kind, _) => return Err(Error::Protocol(format!("a request was answered with {kind:?}"))),
     }
-    Ok(())
 }
 
-fn finish(request: Pending) {
-    let Pending { offset, length, collected, error, answer, .. } = request;
-    let result = match (error, collected) {
-        (Some(number), _) => Err(Error::Read { offset, length, name: error_name(number) }),
-        (None, Collected::Read(buffer)) => buffer.finish().map(Reply::Read).map_err(Error::from),
-        (None, Collected::Status(ranges)) => Ok(Reply::Status(ranges)),
-    };
-    // Whoever asked may have gone away, which is fine.
-    let _ = answer.send(result);
+/// Ends the connection when a request waits for too long; a hung server would hold its caller forever.
+async fn watch(table: &RequestTable, limit: Duration) -> Error {
+    let period = (limit / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !table.is_late(limit) {
+        ticks.tick().await;
+    }
+    Error::RequestTimeout { limit }
 }

@@ -12,73 +12,100 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsConnector;
 
-use crate::options::{Address, TlsOptions, Trust};
-use crate::stream::Stream;
-use crate::{Error, Result};
+use crate::dial::Stream;
+use crate::error::{Error, Result};
+use crate::options::{Address, ClientIdentity, TlsOptions, Trust};
 
-/// Secures a stream; the server's certificate is judged by `options`.
-pub(crate) async fn secure(
-    stream: Box<dyn Stream>,
-    options: &TlsOptions,
-    address: &Address,
-) -> Result<Box<dyn Stream>> {
-    let config = client_config(options)?;
-    let name = match (&options.server_name, address) {
-        (Some(name), _) => name.clone(),
-        (None, Address::Tcp { host, .. }) => host.clone(),
-        // A pinned certificate may carry any name, so any will do.
-        (None, Address::Unix(_)) => "localhost".into(),
-    };
-    let name = ServerName::try_from(name).map_err(tls_error)?;
-    let secured = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(tls_error)?;
-    Ok(Box::new(secured))
+/// Everything that securing a connection needs, read once for all connections of a client.
+pub(crate) struct TlsSetup {
+    connector: TlsConnector,
+    server_name: ServerName<'static>,
 }
 
-fn client_config(options: &TlsOptions) -> Result<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
-    let verifier = verifier(&options.trust, &provider)?;
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(tls_error)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier);
-    match &options.identity {
-        None => Ok(builder.with_no_client_auth()),
-        Some(identity) => {
-            let chain = certificates(&identity.certificate_file)?;
-            let key = PrivateKeyDer::from_pem_file(&identity.key_file).map_err(tls_error)?;
-            builder.with_client_auth_cert(chain, key).map_err(tls_error)
-        }
-    }
-}
-
-fn verifier(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
-    match trust {
-        Trust::PinnedSha256(sha256) => Ok(Arc::new(Pin { sha256: *sha256, provider: Arc::clone(provider) })),
-        Trust::CaFile(path) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(tls_error)?;
+impl TlsSetup {
+    /// Reads the files that the options name.
+    pub(crate) async fn load(options: &TlsOptions, address: &Address) -> Result<Self> {
+        let server_name = server_name(options, address)?;
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::Options { reason: error.to_string() })?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier(&options.trust, provider).await?);
+        let config = match &options.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (chain, key) = load_identity(identity).await?;
+                let unusable = |error: rustls::Error| file_error(&identity.key_file, error.to_string());
+                builder.with_client_auth_cert(chain, key).map_err(unusable)?
             }
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-            Ok(verifier.build().map_err(tls_error)?)
+        };
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name })
+    }
+
+    /// Does the TLS handshake.
+    pub(crate) async fn secure(&self, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
+        match self.connector.connect(self.server_name.clone(), stream).await {
+            Ok(secured) => Ok(Box::new(secured)),
+            Err(source) => Err(Error::Tls { source: Arc::new(source) }),
         }
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let all: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(tls_error)?
-        .collect::<Result<_, _>>()
-        .map_err(tls_error)?;
-    if all.is_empty() {
-        return Err(Error::Tls(format!("{} has no certificate", path.display())));
-    }
-    Ok(all)
+fn server_name(options: &TlsOptions, address: &Address) -> Result<ServerName<'static>> {
+    let name = match (&options.server_name, address, &options.trust) {
+        (Some(name), _, _) => name.clone(),
+        (None, Address::Tcp { host, .. }, _) => host.clone(),
+        // A pinned certificate may carry any name.
+        (None, Address::Unix(_), Trust::PinnedSha256(_)) => "localhost".into(),
+        (None, Address::Unix(_), Trust::CaFile(_)) => {
+            let reason = "a unix socket needs the server's name, or its certificate pinned".into();
+            return Err(Error::Options { reason });
+        }
+    };
+    ServerName::try_from(name)
+        .map_err(|_| Error::Options { reason: "the server's name is not a name that TLS knows".into() })
 }
 
-fn tls_error(error: impl std::fmt::Display) -> Error {
-    Error::Tls(error.to_string())
+async fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
+    let path = match trust {
+        Trust::PinnedSha256(sha256) => return Ok(Arc::new(Pin { sha256: *sha256, provider })),
+        Trust::CaFile(path) => path,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path).await? {
+        roots.add(certificate).map_err(|error| file_error(path, error.to_string()))?;
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    Ok(verifier.map_err(|error| file_error(path, error.to_string()))?)
+}
+
+async fn load_identity(
+    identity: &ClientIdentity,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain = certificates(&identity.certificate_file).await?;
+    let path = &identity.key_file;
+    // The parser's words could quote the file, so they are left out.
+    let key = PrivateKeyDer::from_pem_slice(&content(path).await?)
+        .map_err(|_| file_error(path, "it holds no private key in PEM form".into()))?;
+    Ok((chain, key))
+}
+
+async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let pem = content(path).await?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(file_error(path, "it holds no certificate in PEM form".into())),
+    }
+}
+
+async fn content(path: &Path) -> Result<Vec<u8>> {
+    tokio::fs::read(path).await.map_err(|error| file_error(path, error.to_string()))
+}
+
+fn file_error(path: &Path, reason: String) -> Error {
+    Error::TlsFile { path: path.to_owned(), reason }
 }
 
 /// Accepts exactly one certificate. That the server holds its key is proven by the handshake as always.

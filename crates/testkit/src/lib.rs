@@ -2,3 +2,4 @@
 
 pub mod nbd_server;
 pub mod storage;
+pub mod tls_files;

@@ -1,274 +1,218 @@
-//! The handshake: fixed newstyle negotiation and its options ("Fixed newstyle negotiation", "Option types").
+use std::fmt;
 
-use super::{Cursor, Malformed};
+use bytes::{Buf, BufMut, BytesMut};
 
-/// First bytes of every server.
-pub const INIT_MAGIC: u64 = 0x4e42_444d_4147_4943;
-/// Second magic of the server, and the magic of every option of the client: `IHAVEOPT`.
-pub const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
-/// Magic of every answer to an option.
-pub const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
-/// Length of the server's greeting.
-pub const GREETING_LEN: usize = 18;
-/// Length of the head of an answer to an option.
-pub const REPLY_HEAD_LEN: usize = 20;
-/// Answers to options are short texts and numbers; more than this is not read.
-pub const REPLY_LEN_MAX: u32 = 64 * 1024;
+use super::{BASE_ALLOCATION, STRING_BYTES_MAX, Violation};
 
-/// Handshake flag of the server and of the client: fixed newstyle.
-pub const FLAG_FIXED_NEWSTYLE: u16 = 1 << 0;
-/// Handshake flag: no 124 zeroes after `EXPORT_NAME`.
-pub const FLAG_NO_ZEROES: u16 = 1 << 1;
+/// `IHAVEOPT`, also the start of each option ("Fixed newstyle negotiation").
+pub(super) const OPTION_MAGIC: u64 = 0x4948_4156_454F_5054;
+const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 
-/// What the client asks for.
+/// An option reply holds at most a few fields and one or two strings.
+const OPTION_PAYLOAD_BYTES_MAX: u64 = 2 * STRING_BYTES_MAX as u64 + 64;
+
+/// `NBD_INFO_BLOCK_SIZE` is asked for; by asking, the client promises to respect it.
+pub(super) const INFO_EXPORT: u16 = 0;
+pub(super) const INFO_BLOCK_SIZE: u16 = 3;
+
+/// The options that this client sends ("Option types").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum OptionKind {
-    /// End the negotiation.
-    Abort = 2,
-    /// Secure the connection.
-    StartTls = 5,
-    /// Enter the transmission phase on an export.
-    Go = 7,
-    /// Answer reads in chunks.
-    StructuredReply = 8,
-    /// Choose what block status tells about.
-    SetMetaContext = 10,
+pub enum OptionCode {
+    /// `NBD_OPT_STARTTLS`.
+    StartTls,
+    /// `NBD_OPT_STRUCTURED_REPLY`.
+    StructuredReply,
+    /// `NBD_OPT_SET_META_CONTEXT`.
+    SetMetaContext,
+    /// `NBD_OPT_GO`.
+    Go,
 }
 
-impl OptionKind {
-    /// Name in the protocol's document.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+impl OptionCode {
+    const fn number(self) -> u32 {
         match self {
-            Self::Abort => "NBD_OPT_ABORT",
+            Self::StartTls => 5,
+            Self::Go => 7,
+            Self::StructuredReply => 8,
+            Self::SetMetaContext => 10,
+        }
+    }
+
+    /// The name in the protocol document.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::StartTls => "NBD_OPT_STARTTLS",
             Self::Go => "NBD_OPT_GO",
             Self::StructuredReply => "NBD_OPT_STRUCTURED_REPLY",
             Self::SetMetaContext => "NBD_OPT_SET_META_CONTEXT",
         }
     }
-}
 
-/// Checks the server's greeting and returns its handshake flags.
-///
-/// # Errors
-/// When it is no NBD server, or one of the old style without options.
-pub fn decode_greeting(bytes: &[u8]) -> Result<u16, Malformed> {
-    let mut cursor = Cursor(bytes);
-    if cursor.u64()? != INIT_MAGIC {
-        return Err(Malformed("the greeting is not that of an NBD server".into()));
+    /// Appends the option with its data. `export` is at most [`STRING_BYTES_MAX`] bytes.
+    pub(super) fn encode(self, export: &str, out: &mut BytesMut) {
+        let mut data = BytesMut::new();
+        match self {
+            Self::StartTls | Self::StructuredReply => {}
+            Self::SetMetaContext => {
+                put_string(&mut data, export);
+                data.put_u32(1);
+                put_string(&mut data, BASE_ALLOCATION);
+            }
+            Self::Go => {
+                put_string(&mut data, export);
+                data.put_u16(1);
+                data.put_u16(INFO_BLOCK_SIZE);
+            }
+        }
+        out.put_u64(OPTION_MAGIC);
+        out.put_u32(self.number());
+        out.put_u32(wire_length(data.len()));
+        out.put_slice(&data);
     }
-    if cursor.u64()? != OPTION_MAGIC {
-        return Err(Malformed("the server speaks the old style of the protocol".into()));
-    }
-    let flags = cursor.u16()?;
-    if flags & FLAG_FIXED_NEWSTYLE == 0 {
-        return Err(Malformed("the server does not speak the fixed newstyle".into()));
-    }
-    Ok(flags)
 }
 
-/// The client's handshake flags.
-#[must_use]
-pub fn encode_client_flags(server_flags: u16) -> [u8; 4] {
-    u32::from(FLAG_FIXED_NEWSTYLE | (server_flags & FLAG_NO_ZEROES)).to_be_bytes()
+fn put_string(out: &mut BytesMut, text: &str) {
+    out.put_u32(wire_length(text.len()));
+    out.put_slice(text.as_bytes());
 }
 
-/// An option with its data.
-#[must_use]
-pub fn encode_option(kind: OptionKind, data: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(16 + data.len());
-    bytes.extend_from_slice(&OPTION_MAGIC.to_be_bytes());
-    bytes.extend_from_slice(&(kind as u32).to_be_bytes());
-    bytes.extend_from_slice(&length_of(data));
-    bytes.extend_from_slice(data);
-    bytes
+/// Lengths that we send are small: names are limited before they come here.
+fn wire_length(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// Data of `SET_META_CONTEXT` for `base:allocation` on one export.
-#[must_use]
-pub fn encode_meta_context(export: &str) -> Vec<u8> {
-    let mut data = encode_text(export);
-    data.extend_from_slice(&1_u32.to_be_bytes());
-    data.extend_from_slice(&encode_text("base:allocation"));
-    data
-}
-
-/// `NBD_INFO_BLOCK_SIZE`.
-const INFO_BLOCK_SIZE: u16 = 3;
-
-/// Data of `GO` for one export, asking for its block sizes.
-#[must_use]
-pub fn encode_go(export: &str) -> Vec<u8> {
-    let mut data = encode_text(export);
-    data.extend_from_slice(&1_u16.to_be_bytes());
-    data.extend_from_slice(&INFO_BLOCK_SIZE.to_be_bytes());
-    data
-}
-
-fn encode_text(text: &str) -> Vec<u8> {
-    let mut bytes = length_of(text.as_bytes()).to_vec();
-    bytes.extend_from_slice(text.as_bytes());
-    bytes
-}
-
-fn length_of(bytes: &[u8]) -> [u8; 4] {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes()
-}
-
-/// Head of an answer to an option.
+/// Head of a reply to an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplyHead {
-    /// The option that is answered, as a number.
-    pub option: u32,
-    /// Kind of answer.
-    pub kind: u32,
-    /// Bytes that follow; at most [`REPLY_LEN_MAX`].
-    pub length: u32,
+pub struct OptionReply {
+    /// What the reply says.
+    pub kind: OptionReplyKind,
+    /// Length of the payload in bytes, already checked against the limit.
+    pub length: usize,
 }
 
-/// Reads the head of an answer.
-///
-/// # Errors
-/// When the magic is wrong or the answer is longer than anything that makes sense.
-pub fn decode_reply_head(bytes: &[u8]) -> Result<ReplyHead, Malformed> {
-    let mut cursor = Cursor(bytes);
-    if cursor.u64()? != REPLY_MAGIC {
-        return Err(Malformed("an answer to an option has the wrong magic".into()));
+impl OptionReply {
+    /// Length of the head on the wire.
+    pub const BYTES: usize = 20;
+
+    /// Takes the head of a reply to `asked`.
+    ///
+    /// # Errors
+    /// Wrong magic number, another option, an unknown reply type, a payload over the limit.
+    pub fn decode(mut head: &[u8], asked: OptionCode) -> Result<Self, Violation> {
+        let too_short = Violation::too_short("an option reply");
+        let magic = head.try_get_u64().map_err(&too_short)?;
+        let option = head.try_get_u32().map_err(&too_short)?;
+        let kind = head.try_get_u32().map_err(&too_short)?;
+        let length = head.try_get_u32().map_err(&too_short)?;
+        if magic != OPTION_REPLY_MAGIC {
+            return Err(Violation::OptionReplyMagic { found: magic });
+        }
+        if option != asked.number() {
+            return Err(Violation::OptionMismatch { expected: asked.name(), found: option });
+        }
+        Violation::check_length("an option reply", length.into(), OPTION_PAYLOAD_BYTES_MAX)?;
+        let kind = OptionReplyKind::from_wire(kind)
+            .ok_or(Violation::UnexpectedOptionReply { option: asked.name(), kind })?;
+        Ok(Self { kind, length: length as usize })
     }
-    let head = ReplyHead { option: cursor.u32()?, kind: cursor.u32()?, length: cursor.u32()? };
-    if head.length > REPLY_LEN_MAX {
-        return Err(Malformed(format!("an answer to an option has {} bytes", head.length)));
-    }
-    Ok(head)
 }
 
-/// An answer to an option.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// The option is done.
+/// "Option reply types".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionReplyKind {
+    /// `NBD_REP_ACK`: done.
     Ack,
-    /// `NBD_INFO_EXPORT`: size and transmission flags.
-    Export {
-        /// Bytes of the export.
-        size_bytes: u64,
-        /// Transmission flags.
-        flags: u16,
-    },
-    /// `NBD_INFO_BLOCK_SIZE`: what requests must look like.
-    BlockSize {
-        /// Requests are multiples of it.
-        minimum: u32,
-        /// Requests should be multiples of it.
-        preferred: u32,
-        /// Requests have at most that many bytes.
-        maximum: u32,
-    },
-    /// A meta context and the number it is named by.
-    MetaContext {
-        /// Number in block status answers.
-        id: u32,
-    },
-    /// The server says no.
-    Refused(String),
-    /// Something that the client did not ask for and may ignore.
-    Other,
+    /// `NBD_REP_INFO`: one more fact about the export.
+    Info,
+    /// `NBD_REP_META_CONTEXT`: one more context.
+    MetaContext,
+    /// One of `NBD_REP_ERR_*`.
+    Error(Refusal),
 }
 
-const REP_ACK: u32 = 1;
-const REP_INFO: u32 = 3;
-const REP_META_CONTEXT: u32 = 4;
-const REP_ERROR_BIT: u32 = 1 << 31;
+const ERROR_BIT: u32 = 1 << 31;
 
-/// Reads the data of an answer.
-///
-/// # Errors
-/// When it is too short, or its numbers contradict the protocol.
-pub fn decode_reply(kind: u32, data: &[u8]) -> Result<Reply, Malformed> {
-    let mut cursor = Cursor(data);
-    match kind {
-        REP_ACK => Ok(Reply::Ack),
-        REP_INFO => decode_info(cursor),
-        REP_META_CONTEXT => Ok(Reply::MetaContext { id: cursor.u32()? }),
-        _ if kind & REP_ERROR_BIT != 0 => Ok(Reply::Refused(refusal(kind & !REP_ERROR_BIT, data))),
-        _ => Ok(Reply::Other),
-    }
-}
-
-fn decode_info(mut cursor: Cursor<'_>) -> Result<Reply, Malformed> {
-    match cursor.u16()? {
-        0 => Ok(Reply::Export { size_bytes: cursor.u64()?, flags: cursor.u16()? }),
-        INFO_BLOCK_SIZE => {
-            let (minimum, preferred, maximum) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
-            // "Block size constraints": powers of two, the smallest at most 64 KiB.
-            let is_valid =
-                minimum.is_power_of_two() && minimum <= 65_536 && preferred >= minimum && maximum >= minimum;
-            if !is_valid {
-                return Err(Malformed(format!(
-                    "block sizes {minimum}, {preferred}, {maximum} make no sense"
-                )));
-            }
-            Ok(Reply::BlockSize { minimum, preferred, maximum })
+impl OptionReplyKind {
+    const fn from_wire(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Ack),
+            3 => Some(Self::Info),
+            4 => Some(Self::MetaContext),
+            error if error & ERROR_BIT != 0 => Some(Self::Error(Refusal::from_wire(error & !ERROR_BIT))),
+            _ => None,
         }
-        _ => Ok(Reply::Other),
+    }
+
+    pub(super) const fn number(self) -> u32 {
+        match self {
+            Self::Ack => 1,
+            Self::Info => 3,
+            Self::MetaContext => 4,
+            Self::Error(_) => ERROR_BIT,
+        }
     }
 }
 
-fn refusal(number: u32, text: &[u8]) -> String {
-    let name = match number {
-        1 => "not supported",
-        2 => "forbidden by policy",
-        3 => "invalid request",
-        4 => "not supported on this platform",
-        5 => "TLS is required",
-        6 => "no such export",
-        7 => "the server is shutting down",
-        8 => "block sizes must be respected",
-        9 => "the request is too big",
-        _ => "unknown error",
-    };
-    let words = String::from_utf8_lossy(&text[..text.len().min(500)]);
-    if words.is_empty() { name.into() } else { format!("{name} ({words})") }
+/// Why a server refuses an option (`NBD_REP_ERR_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The server does not know the option.
+    Unsupported,
+    /// The server's configuration forbids it.
+    Policy,
+    /// The option was malformed, or makes no sense now.
+    Invalid,
+    /// Not possible on the server's platform.
+    Platform,
+    /// The server wants TLS first.
+    TlsRequired,
+    /// No such export. Servers also say so when opening the disk behind it failed.
+    UnknownExport,
+    /// The server is about to stop.
+    ShuttingDown,
+    /// The server insists on block sizes.
+    BlockSizeRequired,
+    /// The request or reply is too large.
+    TooBig,
+    /// The server speaks only extended headers.
+    ExtendedHeaderRequired,
+    /// Any other number, without the error bit.
+    Other(u32),
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_refusal_carries_the_words_of_the_server() {
-        let reply = decode_reply(REP_ERROR_BIT | 6, b"export 'x' not present").unwrap();
-        assert_eq!(reply, Reply::Refused("no such export (export 'x' not present)".into()));
-    }
-
-    #[test]
-    fn an_old_style_server_is_named() {
-        let mut greeting = INIT_MAGIC.to_be_bytes().to_vec();
-        greeting.extend_from_slice(&0x0000_4202_8186_1253_u64.to_be_bytes());
-        greeting.extend_from_slice(&[0; 2]);
-        assert!(decode_greeting(&greeting).unwrap_err().0.contains("old style"));
-    }
-
-    #[test]
-    fn block_sizes_that_make_no_sense_are_refused() {
-        let mut data = INFO_BLOCK_SIZE.to_be_bytes().to_vec();
-        for size in [3_u32, 4096, 65_536] {
-            data.extend_from_slice(&size.to_be_bytes());
+impl Refusal {
+    const fn from_wire(number: u32) -> Self {
+        match number {
+            1 => Self::Unsupported,
+            2 => Self::Policy,
+            3 => Self::Invalid,
+            4 => Self::Platform,
+            5 => Self::TlsRequired,
+            6 => Self::UnknownExport,
+            7 => Self::ShuttingDown,
+            8 => Self::BlockSizeRequired,
+            9 => Self::TooBig,
+            10 => Self::ExtendedHeaderRequired,
+            other => Self::Other(other),
         }
-        assert!(decode_reply(REP_INFO, &data).is_err());
     }
+}
 
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(kind in any::<u32>(), bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = decode_greeting(&bytes);
-            let _ = decode_reply_head(&bytes);
-            for kind in [kind, REP_ACK, REP_INFO, REP_META_CONTEXT, REP_ERROR_BIT | 1] {
-                let _ = decode_reply(kind, &bytes);
-            }
-        }
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsupported => "the server does not support it",
+            Self::Policy => "the server's policy forbids it",
+            Self::Invalid => "the server takes it for invalid",
+            Self::Platform => "the server's platform cannot do it",
+            Self::TlsRequired => "the server requires TLS",
+            Self::UnknownExport => "there is no such export, or it could not be opened",
+            Self::ShuttingDown => "the server is shutting down",
+            Self::BlockSizeRequired => "the server requires block sizes",
+            Self::TooBig => "the request is too big",
+            Self::ExtendedHeaderRequired => "the server requires extended headers",
+            Self::Other(number) => return write!(f, "error {number}"),
+        })
     }
 }
