@@ -231,7 +231,7 @@ impl Catalog {
         let key = self.key.clone();
         let opened = blocking(move || {
             let file: IndexFile = sealed_json::open(&key, FileKind::Index, &id.into(), &content)?;
-            file.check().map_err(|reason| Error::damaged(FileKind::Index, id, reason))?;
+            file.check().map_err(|reason| Error::damaged(FileKind::Index, &id, &reason))?;
             Ok(file)
         });
         match opened.await {

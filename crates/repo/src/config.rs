@@ -31,7 +31,7 @@ impl Config {
             return Err(Error::UnsupportedVersion { version: self.version });
         }
         if self.id.is_empty() {
-            return Err(Error::damaged(FileKind::Config, "config", "the repository has no id"));
+            return Err(Error::damaged(FileKind::Config, &"config", &"the repository has no id"));
         }
         Ok(self)
     }

@@ -3,6 +3,8 @@
 //! Rules: whoever reads a file says which file it was; nobody downgrades an error to a log line; the message does
 //! not repeat the source; nothing in here retries, since the storage below has done that already.
 
+use std::fmt;
+
 use sendense_storage::{ErrorKind, FileKind};
 
 use crate::{ChunkId, PackId, SnapshotId, TreeId};
@@ -157,7 +159,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn damaged(kind: FileKind, id: impl ToString, reason: impl ToString) -> Self {
+    pub(crate) fn damaged(kind: FileKind, id: &dyn fmt::Display, reason: &dyn fmt::Display) -> Self {
         Self::Damaged { kind, name: id.to_string(), reason: reason.to_string() }
     }
 }

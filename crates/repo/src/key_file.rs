@@ -84,7 +84,7 @@ fn seal(master: &Key, password: &Secret, kdf: Kdf) -> Result<Bytes> {
 
 /// The master key, or `None` when the password is not the one of this file.
 fn open(id: KeyId, content: &[u8], password: &Secret) -> Result<Option<Key>> {
-    let damaged = |reason: &str| Error::damaged(FileKind::Key, id, reason);
+    let damaged = |reason: &str| Error::damaged(FileKind::Key, &id, &reason);
     let file: KeyFile = serde_json::from_slice(content).map_err(|error| damaged(&error.to_string()))?;
     if file.kdf != "scrypt" {
         return Err(damaged("its key derivation is unknown"));

@@ -35,7 +35,7 @@ impl Inner {
         let (id, text) = (*id, text.ok_or(Error::TreeMissing { id: *id })?);
         blocking(move || {
             serde_json::from_slice(&text)
-                .map_err(|error| Error::damaged(FileKind::Pack, format!("tree {id}"), error))
+                .map_err(|error| Error::damaged(FileKind::Pack, &format!("tree {id}"), &error))
         })
         .await
     }

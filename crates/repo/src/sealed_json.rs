@@ -45,12 +45,12 @@ pub(crate) fn seal_config(key: &Key, document: &impl Serialize) -> Result<Bytes>
 /// Opens what [`seal`] or another writer of the format made. `content` must have been read as file `id`.
 pub(crate) fn open<T: DeserializeOwned>(key: &Key, kind: FileKind, id: &FileId, content: &[u8]) -> Result<T> {
     let json = open_to_json(key, kind, id, content)?;
-    serde_json::from_slice(&json).map_err(|error| Error::damaged(kind, id, error))
+    serde_json::from_slice(&json).map_err(|error| Error::damaged(kind, id, &error))
 }
 
 /// Opens the config.
 pub(crate) fn open_config<T: DeserializeOwned>(key: &Key, content: &[u8]) -> Result<T> {
-    let damaged = |reason: &dyn ToString| Error::damaged(FileKind::Config, "config", reason.to_string());
+    let damaged = |reason: &dyn std::fmt::Display| Error::damaged(FileKind::Config, &"config", reason);
     let json = key.open(content).map_err(|error| damaged(&error))?;
     serde_json::from_slice(&json).map_err(|error| damaged(&error))
 }
@@ -68,13 +68,13 @@ pub(crate) async fn read<T: DeserializeOwned>(
 
 fn open_to_json(key: &Key, kind: FileKind, id: &FileId, content: &[u8]) -> Result<Vec<u8>> {
     if Sha256::digest(content).as_slice() != id.as_bytes() {
-        return Err(Error::damaged(kind, id, "its content does not match its name"));
+        return Err(Error::damaged(kind, id, &"its content does not match its name"));
     }
-    let plain = key.open(content).map_err(|error| Error::damaged(kind, id, error))?;
+    let plain = key.open(content).map_err(|error| Error::damaged(kind, id, &error))?;
     match plain.first() {
         Some(b'{' | b'[') => Ok(plain),
-        Some(&COMPRESSED) => decompress(&plain[1..]).map_err(|error| Error::damaged(kind, id, error)),
-        _ => Err(Error::damaged(kind, id, "its encoding is unknown")),
+        Some(&COMPRESSED) => decompress(&plain[1..]).map_err(|error| Error::damaged(kind, id, &error)),
+        _ => Err(Error::damaged(kind, id, &"its encoding is unknown")),
     }
 }
 

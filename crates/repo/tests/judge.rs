@@ -1,5 +1,7 @@
 //! Stock restic judges what we write, and we read what it writes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+
 mod support;
 
 use std::fs;
@@ -128,7 +130,7 @@ async fn we_read_what_restic_wrote_in_every_compression_mode() {
             ("elsewhere", &["by-restic".to_owned()][..])
         );
         let tree = directory.path().join("tree").to_str().unwrap().to_owned();
-        assert_eq!(points[0].paths, [tree.clone()]);
+        assert_eq!(points[0].paths, std::slice::from_ref(&tree));
         let point = points[0].id;
         assert!(
             read_file(&repository, &point, &format!("{tree}/large.bin")).await.unwrap() == large,

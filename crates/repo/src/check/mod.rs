@@ -99,7 +99,7 @@ pub(crate) async fn check(
         bad_places = packs::read_all(repository, &mut report, &mut state, progress, cancel).await?;
     }
     let walker = Walker::new(repository, &bad_places);
-    let ids = points.iter().map(|entry| SnapshotId::from(entry.id));
+    let ids: Vec<SnapshotId> = points.iter().map(|entry| entry.id.into()).collect();
     let mut walks = futures::stream::iter(ids).map(|id| walker.walk(id)).buffer_unordered(WALKS_MAX);
     while let Some(damaged) = walks.next().await {
         if cancel.is_cancelled() {

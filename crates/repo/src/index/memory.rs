@@ -343,12 +343,12 @@ mod tests {
             loader.absorb(IndexFile { supersedes: vec![], packs });
             grown.insert(a_pack(number), blobs.iter().copied());
         }
-        let loaded = loader.finish();
-        assert_eq!(loaded.blobs_len(), grown.blobs_len());
-        assert_eq!(loaded.present_packs().collect::<Vec<_>>(), grown.present_packs().collect::<Vec<_>>());
+        let at_once = loader.finish();
+        assert_eq!(at_once.blobs_len(), grown.blobs_len());
+        assert_eq!(at_once.present_packs().collect::<Vec<_>>(), grown.present_packs().collect::<Vec<_>>());
         for blob in blobs {
             let places = |index: &Index| index.find(blob.kind, &blob.id).collect::<Vec<_>>();
-            assert_eq!(places(&loaded), places(&grown));
+            assert_eq!(places(&at_once), places(&grown));
         }
     }
 

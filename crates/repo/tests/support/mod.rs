@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-pub mod restic;
+pub(crate) mod restic;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,37 +14,37 @@ use sendense_repo::{
 };
 use sendense_storage::Storage;
 
-pub const PASSWORD: &str = "correct horse battery staple";
-pub const CHUNK_BYTES: usize = 64 << 10;
-pub const DIRECTORY: &str = "vm-17";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+pub(crate) const DIRECTORY: &str = "vm-17";
 
-pub fn password() -> Secret {
+pub(crate) fn password() -> Secret {
     Secret::new(PASSWORD)
 }
 
 /// Weak passwords and no waiting: what is tested is not the work of scrypt.
-pub fn quick_init() -> InitOptions {
+pub(crate) fn quick_init() -> InitOptions {
     InitOptions { kdf: Kdf::Fixed { log_n: 4, r: 8, p: 1 }, tuning: small_packs() }
 }
 
-pub fn small_packs() -> Tuning {
+pub(crate) fn small_packs() -> Tuning {
     Tuning { pack_bytes: 256 << 10, threads: 2, ..Tuning::default() }
 }
 
-pub fn quick_writer() -> WriterOptions {
+pub(crate) fn quick_writer() -> WriterOptions {
     WriterOptions { lock: LockTiming { settle: Duration::ZERO, refresh: Duration::from_mins(5) } }
 }
 
-pub async fn a_repository(storage: Arc<dyn Storage>) -> Repository {
+pub(crate) async fn a_repository(storage: Arc<dyn Storage>) -> Repository {
     Repository::init(storage, &password(), quick_init()).await.unwrap()
 }
 
-pub async fn reopen(storage: Arc<dyn Storage>) -> Repository {
+pub(crate) async fn reopen(storage: Arc<dyn Storage>) -> Repository {
     Repository::open_with(storage, &password(), small_packs()).await.unwrap()
 }
 
 /// A disk of which every third chunk is zero, every third compresses and every third does not.
-pub fn a_disk(seed: u64, size_bytes: usize) -> Vec<u8> {
+pub(crate) fn a_disk(seed: u64, size_bytes: usize) -> Vec<u8> {
     let mut disk = vec![0; size_bytes];
     for (number, chunk) in (0_u64..).zip(disk.chunks_mut(CHUNK_BYTES)) {
         match number % 3 {
@@ -57,7 +57,7 @@ pub fn a_disk(seed: u64, size_bytes: usize) -> Vec<u8> {
 }
 
 /// Overwrites bytes with a sequence that depends on the seed alone. A mask with few bits makes it compressible.
-pub fn fill(bytes: &mut [u8], seed: u64, mask: u8) {
+pub(crate) fn fill(bytes: &mut [u8], seed: u64, mask: u8) {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for byte in bytes {
         state ^= state << 13;
@@ -68,7 +68,7 @@ pub fn fill(bytes: &mut [u8], seed: u64, mask: u8) {
 }
 
 /// A chunk as a Node sends it: compressed where that gains something.
-pub fn encode(plain: &[u8]) -> EncodedChunk {
+pub(crate) fn encode(plain: &[u8]) -> EncodedChunk {
     let frame = zstd::bulk::compress(plain, 1).unwrap();
     let payload = if frame.len() < plain.len() {
         Payload::Zstd(frame.into())
@@ -79,7 +79,7 @@ pub fn encode(plain: &[u8]) -> EncodedChunk {
 }
 
 /// Adds the chunks of a disk that are not there, and says how many those were.
-pub async fn add_disk(writer: &Writer, name: &str, disk: &[u8]) -> Result<(NewFile, usize)> {
+pub(crate) async fn add_disk(writer: &Writer, name: &str, disk: &[u8]) -> Result<(NewFile, usize)> {
     let (mut content, mut added) = (Vec::new(), 0);
     for plain in disk.chunks(CHUNK_BYTES) {
         let id = ChunkId::of(plain);
@@ -93,11 +93,11 @@ pub async fn add_disk(writer: &Writer, name: &str, disk: &[u8]) -> Result<(NewFi
     Ok((file, added))
 }
 
-pub fn a_time() -> SystemTime {
+pub(crate) fn a_time() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
 }
 
-pub fn a_point(files: Vec<NewFile>) -> NewRestorePoint {
+pub(crate) fn a_point(files: Vec<NewFile>) -> NewRestorePoint {
     NewRestorePoint {
         time: a_time(),
         hostname: "web-1".into(),
@@ -110,12 +110,12 @@ pub fn a_point(files: Vec<NewFile>) -> NewRestorePoint {
 }
 
 /// Captures disks of a VM together with a small `vm.json`. Says how many chunks of the disks were added.
-pub async fn capture(repository: &Repository, disks: &[(&str, &[u8])]) -> Result<(SnapshotId, usize)> {
+pub(crate) async fn capture(repository: &Repository, disks: &[(&str, &[u8])]) -> Result<(SnapshotId, usize)> {
     let writer = repository.writer(quick_writer()).await?;
     capture_with(&writer, disks).await
 }
 
-pub async fn capture_with(writer: &Writer, disks: &[(&str, &[u8])]) -> Result<(SnapshotId, usize)> {
+pub(crate) async fn capture_with(writer: &Writer, disks: &[(&str, &[u8])]) -> Result<(SnapshotId, usize)> {
     let (mut files, mut added) = (Vec::new(), 0);
     for (name, disk) in disks {
         let (file, added_here) = add_disk(writer, name, disk).await?;
@@ -130,7 +130,7 @@ pub async fn capture_with(writer: &Writer, disks: &[(&str, &[u8])]) -> Result<(S
 }
 
 /// All bytes of a file of a restore point.
-pub async fn read_file(repository: &Repository, point: &SnapshotId, path: &str) -> Result<Vec<u8>> {
+pub(crate) async fn read_file(repository: &Repository, point: &SnapshotId, path: &str) -> Result<Vec<u8>> {
     let content = repository.disk_content(point, path).await?;
     let mut bytes = Vec::new();
     for id in &content.chunk_ids {

@@ -6,14 +6,14 @@ use std::process::{Command, Output};
 use super::PASSWORD;
 
 /// restic on one repository, with a cache and a password file of its own.
-pub struct Restic {
+pub(crate) struct Restic {
     repository: PathBuf,
     private: tempfile::TempDir,
 }
 
 impl Restic {
     /// Fails the test when restic is not installed: a judge that is missing must not look like a verdict.
-    pub fn new(repository: &Path) -> Self {
+    pub(crate) fn new(repository: &Path) -> Self {
         let private = tempfile::tempdir().unwrap();
         std::fs::write(private.path().join("password"), PASSWORD).unwrap();
         let restic = Self { repository: repository.into(), private };
@@ -23,7 +23,7 @@ impl Restic {
     }
 
     /// Runs a command that must succeed; returns what it printed.
-    pub fn run(&self, arguments: &[&str]) -> Vec<u8> {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Vec<u8> {
         let output = self.try_run(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(
@@ -34,7 +34,7 @@ impl Restic {
         output.stdout
     }
 
-    pub fn try_run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn try_run(&self, arguments: &[&str]) -> Output {
         Command::new("restic")
             .args(arguments)
             .env("RESTIC_REPOSITORY", &self.repository)
@@ -45,12 +45,12 @@ impl Restic {
     }
 
     /// Runs a command with `--json` and reads its answer.
-    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         serde_json::from_slice(&self.run(&[arguments, &["--json"]].concat())).unwrap()
     }
 
     /// `restic check --read-data` finds no error and has no complaint.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let report = String::from_utf8(self.run(&["check", "--read-data"])).unwrap();
         assert!(report.contains("no errors were found"), "{report}");
     }
