@@ -191,7 +191,7 @@ async fn servers_of_another_protocol_are_told_apart() {
 async fn a_handshake_that_breaks_the_rules_is_refused() {
     let unknown_kind = option_reply(8, 2, &[]);
     let wrong_option = option_reply(7, 1, &[]);
-    let endless = option_reply(8, 1, &[0; 20_000]);
+    let endless = option_reply(8, 1, &vec![0; 20_000]);
     let wrong_magic = vec![0; 20];
     for lie in [unknown_kind, wrong_option, endless, wrong_magic] {
         let bytes = [&GREETING[..], &lie].concat();
