@@ -58,7 +58,8 @@ func attach(model *simulator.Model, dir string, maxAreas int, logger *log.Logger
 		tracked: map[diskID]*tracking{}, asleep: map[string]bool{},
 		hidden: map[diskID][]extent.Extent{}, removing: map[string]int{},
 	}
-	ext := &extension{Self: types.ManagedObjectReference{Type: "LabExtension", Value: "lab-extension"}, lab: l}
+	ext := &extension{lab: l}
+	ext.Self = types.ManagedObjectReference{Type: "LabExtension", Value: "lab-extension"}
 	l.registry.AddHandler(l)
 	l.registry.Put(ext)
 	l.registry.Handler = func(ctx *simulator.Context, call *simulator.Method) (mo.Reference, types.BaseMethodFault) {
@@ -68,14 +69,13 @@ func attach(model *simulator.Model, dir string, maxAreas int, logger *log.Logger
 }
 
 // extension carries the methods that the simulator lacks; the receiver is
-// still named in the body of the request.
+// still named in the body of the request. It embeds some managed object,
+// because searches by UUID look into every object of the registry and panic
+// at one that is none.
 type extension struct {
-	Self types.ManagedObjectReference
-	lab  *Lab
+	mo.ExtensionManager
+	lab *Lab
 }
-
-// Reference makes the extension a managed object.
-func (x *extension) Reference() types.ManagedObjectReference { return x.Self }
 
 // sideDoor carries calls of the lab itself, in process, and marks their
 // contexts: faults and privileges are not for them. The mark is set here and
