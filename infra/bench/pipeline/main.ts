@@ -56,7 +56,7 @@ async function backup(
     ...(base && { base: { restorePointId: base, file: FILE } }),
   })
   await runNode(session, {
-    socketPath: new URL(uri.replace('nbd+unix', 'http')).searchParams.get('socket') ?? '',
+    socketPath: new URLSearchParams(uri.slice(uri.indexOf('?'))).get('socket') ?? '',
     extentsFile,
     isIncremental: base !== undefined,
     port: dataPlane.port,

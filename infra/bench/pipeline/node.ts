@@ -31,6 +31,8 @@ const report = await captureDisk({
     captureId: order.captureId,
     ticket: order.ticket,
   },
+  // What the Hub orders from a Node.
+  limits: { connections: 4, memoryBytesMax: 48 * 1024 * 1024, compressionLevel: 1 },
 })
 process.send?.({ ...report, nodePeakBytes: process.resourceUsage().maxRSS * 1024 } satisfies NodeReport, () =>
   process.disconnect(),

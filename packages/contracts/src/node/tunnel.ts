@@ -61,7 +61,7 @@ export const CaptureOrder = z.object({
     /** NBD connections per disk. */
     connections: z.int().min(1).max(16).default(4),
     disksAtOnce: z.int().min(1).max(16).default(2),
-    memoryBytesMax: Bytes.default(96 * 1024 * 1024),
+    memoryBytesMax: Bytes.default(48 * 1024 * 1024),
     compressionLevel: z.int().min(-7).max(19).default(1),
   }),
 })
