@@ -1,1 +1,37 @@
-//! Use cases: capture a disk, receive a capture, restore, check.
+//! Use cases of the data path: capture a disk on a Node, receive it on the Hub, restore it, prove that it can be read.
+//!
+//! [`Repository`], [`DataPlane`] and [`CaptureSession`] are the Hub's, [`capture_disk`] is the Node's.
+//! `docs/design/data-plane.md` describes what goes between them.
+
+mod code;
+mod cpu;
+mod error;
+mod geometry;
+mod hub;
+mod node;
+mod reports;
+mod repository;
+mod restore;
+mod restore_point;
+mod tls;
+pub mod wire;
+mod zero_ids;
+
+pub use code::Code;
+pub use error::{Error, Result};
+pub use geometry::Geometry;
+pub use hub::{
+    Base, CaptureSession, CaptureSessionOptions, CommitOptions, Committed, DataPlane, ListenOptions,
+    SessionDiskCounters, TextFile,
+};
+pub use node::{
+    Areas, CaptureCounters, CaptureOptions, CaptureProgress, CaptureReport, NbdExport, Target, capture_disk,
+};
+pub use reports::{
+    AdoptReport, CheckReport, RestorePointInfo, StorageInfo, VerifyCounters, VerifyProgress, VerifyReport,
+};
+pub use repository::Repository;
+pub use restore::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport};
+pub use sendense_disk::Extent;
+pub use sendense_repo::{ChunkId, Secret};
+pub use tls::CertificatePin;

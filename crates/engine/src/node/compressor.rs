@@ -1,0 +1,103 @@
+//! zstd on as many threads as there are cores.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use zstd::bulk::Compressor;
+
+use super::hub_client::Frame;
+use crate::cpu::on_cpu;
+use crate::wire::{Codec, FrameHeader};
+use crate::{ChunkId, Error, Result};
+
+/// Compresses chunks for one capture.
+pub(super) struct ChunkCompressor {
+    level: i32,
+    slots: Arc<Semaphore>,
+    /// Workspaces that are not in use: making one costs as much as compressing a chunk.
+    idle: Arc<Mutex<Vec<Workspace>>>,
+}
+
+struct Workspace {
+    compressor: Compressor<'static>,
+    stored: Vec<u8>,
+}
+
+impl ChunkCompressor {
+    /// `slots` are shared with the other calculations of the capture.
+    pub(super) fn new(level: i32, slots: Arc<Semaphore>) -> Self {
+        Self { level, slots, idle: Arc::default() }
+    }
+
+    /// The chunk as a frame: compressed, or raw if that saves less than 1/64.
+    pub(super) async fn frame(&self, id: ChunkId, plain: Bytes) -> Result<Frame> {
+        let (idle, level) = (Arc::clone(&self.idle), self.level);
+        on_cpu(&self.slots, move || {
+            let reused = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut workspace = reused.map_or_else(|| Workspace::new(level), Ok)?;
+            let frame = workspace.frame(id, &plain);
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+            frame
+        })
+        .await?
+    }
+}
+
+impl Workspace {
+    fn new(level: i32) -> Result<Self> {
+        let compressor = Compressor::new(level).map_err(|error| Error::Request(error.to_string()))?;
+        Ok(Self { compressor, stored: Vec::new() })
+    }
+
+    fn frame(&mut self, id: ChunkId, plain: &Bytes) -> Result<Frame> {
+        let worthwhile = plain.len() - plain.len().div_ceil(64);
+        // The buffer ends where compression is no longer worthwhile, so zstd gives up there by itself.
+        self.stored.resize(worthwhile, 0);
+        let (codec, payload) =
+            match self.compressor.compress_to_buffer(plain.as_ref(), self.stored.as_mut_slice()) {
+                Ok(length) => (Codec::Zstd, Bytes::copy_from_slice(&self.stored[..length])),
+                Err(_too_long) => (Codec::Raw, plain.clone()),
+            };
+        let bytes =
+            |length: usize| u32::try_from(length).map_err(|_| Error::Internal("A chunk is too long".into()));
+        let header =
+            FrameHeader { id, plain_bytes: bytes(plain.len())?, stored_bytes: bytes(payload.len())?, codec };
+        Ok(Frame { header, payload })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn frame_of(plain: Vec<u8>) -> Frame {
+        let plain = Bytes::from(plain);
+        let compressor = ChunkCompressor::new(1, Arc::new(Semaphore::new(1)));
+        compressor.frame(ChunkId::of(&plain), plain).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn text_is_sent_compressed_and_noise_as_it_is() {
+        let text = frame_of(b"all work and no play ".repeat(5000)).await;
+        assert_eq!(text.header.codec, Codec::Zstd);
+        assert_eq!(text.header.plain_bytes, 105_000);
+        assert_eq!(text.header.stored_bytes as usize, text.payload.len());
+        assert!(text.payload.len() < 1000);
+
+        let mut state = 1_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        };
+        let noise: Vec<u8> = std::iter::repeat_with(&mut noise).take(100_000).collect();
+        let raw = frame_of(noise.clone()).await;
+        assert_eq!(raw.header.codec, Codec::Raw);
+        assert_eq!(raw.payload, noise);
+    }
+
+    #[tokio::test]
+    async fn a_chunk_of_one_byte_is_sent_raw() {
+        assert_eq!(frame_of(vec![1]).await.header.codec, Codec::Raw);
+    }
+}

@@ -1,0 +1,17 @@
+//! The Node's end of the data plane: read a disk, send what the Hub's repository lacks.
+
+mod batcher;
+mod capture;
+mod capture_counters;
+mod compressor;
+mod hub_client;
+mod nbd_export;
+mod pipeline;
+mod plan;
+mod upload_body;
+
+pub use capture::{CaptureOptions, CaptureReport, capture_disk};
+pub use capture_counters::{CaptureCounters, CaptureProgress};
+pub use hub_client::Target;
+pub use nbd_export::NbdExport;
+pub use plan::Areas;

@@ -1,0 +1,192 @@
+//! From chunk numbers to stored chunks: read, hash, offer, compress, send.
+//!
+//! ```text
+//! read and hash: one task per chunk, started while there is memory
+//!   └─ channel ─► batches: a few in flight, each offers, compresses what is missing, and sends it
+//! ```
+//!
+//! A chunk holds its share of the memory from before it is read until the Hub has it, is known to have it, or it
+//! turns out to be zero. Nothing waits for memory while it holds some, so the stages cannot block each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::future::try_join_all;
+use sendense_disk::BlockSource;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::batcher::{Batch, Hashed, HashedChunk, id_of};
+use super::capture_counters::{CaptureCounters, add};
+use super::compressor::ChunkCompressor;
+use super::hub_client::{Frame, HubClient};
+use super::plan::Plan;
+use crate::cpu::on_cpu;
+use crate::geometry::Geometry;
+use crate::wire::{
+    CHUNKS_HEADER_BYTES, Entry, FRAME_HEADER_BYTES, OFFER_ENTRIES_MAX, Offer, Opened, ZeroRun,
+};
+use crate::{Error, Result};
+
+/// Batches on their way to the Hub at any time.
+const BATCHES_MAX: usize = 6;
+/// An upload is sent when it has grown to this size.
+const UPLOAD_BYTES: usize = 6 << 20;
+
+/// One attempt to capture one disk.
+pub(super) struct Pipeline {
+    pub(super) source: Arc<dyn BlockSource>,
+    pub(super) client: HubClient,
+    pub(super) opened: Opened,
+    pub(super) geometry: Geometry,
+    pub(super) compressor: ChunkCompressor,
+    /// Calculations at the same time.
+    pub(super) cpu: Arc<Semaphore>,
+    /// Bytes of chunks at the same time.
+    pub(super) memory: Arc<Semaphore>,
+    pub(super) memory_bytes: usize,
+    pub(super) counters: Arc<CaptureCounters>,
+    /// Numbers the offers.
+    pub(super) offers: AtomicU64,
+    /// Chunks found to be zero by reading.
+    pub(super) zero_chunks: AtomicU64,
+}
+
+impl Pipeline {
+    /// Runs until every chunk of the plan is with the Hub. Dropping the future stops all of it.
+    pub(super) async fn run(self: &Arc<Self>, plan: &Plan) -> Result<()> {
+        let (sender, receiver) = mpsc::channel(OFFER_ENTRIES_MAX);
+        let read = Arc::clone(self).read_all(plan.read.iter().cloned().flatten(), sender);
+        tokio::try_join!(read, Arc::clone(self).send_all(receiver), self.declare_zeros(&plan.zero))?;
+        Ok(())
+    }
+
+    async fn read_all(
+        self: Arc<Self>,
+        indexes: impl Iterator<Item = u64>,
+        hashed: mpsc::Sender<Hashed>,
+    ) -> Result<()> {
+        let mut tasks = JoinSet::new();
+        for index in indexes {
+            let length = self.geometry.chunk_bytes_at(index).ok_or_else(|| bug("a plan beyond the disk"))?;
+            let memory = Arc::clone(&self.memory).acquire_many_owned(length).await;
+            let memory = memory.map_err(|_| bug("closed memory"))?;
+            tasks.spawn(Arc::clone(&self).read_and_hash(index, length, memory, hashed.clone()));
+            while let Some(done) = tasks.try_join_next() {
+                joined(done)?;
+            }
+        }
+        drop(hashed);
+        while let Some(done) = tasks.join_next().await {
+            joined(done)?;
+        }
+        Ok(())
+    }
+
+    async fn read_and_hash(
+        self: Arc<Self>,
+        index: u64,
+        length: u32,
+        memory: OwnedSemaphorePermit,
+        hashed: mpsc::Sender<Hashed>,
+    ) -> Result<()> {
+        let offset = index * u64::from(self.geometry.chunk_bytes());
+        let plain = self.source.read(offset, length as usize).await.map_err(Error::SourceRead)?;
+        if plain.len() != length as usize {
+            return Err(bug("a read of another length"));
+        }
+        add(&self.counters.read, u64::from(length));
+        let (plain, id) = on_cpu(&self.cpu, move || (plain.clone(), id_of(&plain))).await?;
+        let result = if let Some(id) = id {
+            Hashed::Data(HashedChunk { entry: Entry { index, id }, plain, memory })
+        } else {
+            add(&self.counters.zero, u64::from(length));
+            self.zero_chunks.fetch_add(1, Ordering::Relaxed);
+            Hashed::Zero { index }
+        };
+        // The receiver goes only when the whole capture does.
+        hashed.send(result).await.map_err(|_| Error::Cancelled)
+    }
+
+    async fn send_all(self: Arc<Self>, mut hashed: mpsc::Receiver<Hashed>) -> Result<()> {
+        // A batch may hold its part of the memory only, so that several are in flight and reading goes on.
+        let part = self.memory_bytes / (BATCHES_MAX + 2) / self.geometry.chunk_bytes() as usize;
+        let chunks_max = part.clamp(1, self.opened.offer_entries_max.min(256));
+        let mut batches = JoinSet::new();
+        while let Some(batch) = Batch::next(&mut hashed, chunks_max).await {
+            while batches.len() >= BATCHES_MAX {
+                batches.join_next().await.map_or(Ok(()), joined)?;
+            }
+            batches.spawn(Arc::clone(&self).send_batch(batch));
+        }
+        while let Some(done) = batches.join_next().await {
+            joined(done)?;
+        }
+        Ok(())
+    }
+
+    async fn send_batch(self: Arc<Self>, mut batch: Batch) -> Result<()> {
+        let offer = self.offer_of(batch.entries(), batch.zero_runs());
+        let answer = self.client.offer(&offer).await?;
+        let wanted = batch.chunks.into_iter().zip(answer.0).filter(|(_, is_wanted)| *is_wanted);
+        let frames = try_join_all(wanted.map(|(chunk, _)| self.compress(chunk))).await?;
+        for upload in uploads(frames, self.opened.upload_bytes_max) {
+            let (frames, memory): (Vec<_>, Vec<_>) = upload.into_iter().unzip();
+            let accepted = self.client.send_chunks(self.opened.attempt, &frames).await?;
+            drop((frames, memory));
+            add(&self.counters.new, accepted.new_bytes);
+            add(&self.counters.stored, accepted.stored_bytes);
+        }
+        Ok(())
+    }
+
+    /// The chunk as a frame, with as much of its memory as the frame still needs.
+    async fn compress(&self, chunk: HashedChunk) -> Result<(Frame, OwnedSemaphorePermit)> {
+        let HashedChunk { entry, plain, mut memory } = chunk;
+        let frame = self.compressor.frame(entry.id, plain).await?;
+        let saved = frame.header.plain_bytes - frame.header.stored_bytes;
+        drop(memory.split(saved as usize));
+        Ok((frame, memory))
+    }
+
+    async fn declare_zeros(&self, zero: &[ZeroRun]) -> Result<()> {
+        for runs in zero.chunks(OFFER_ENTRIES_MAX) {
+            self.client.offer(&self.offer_of(Vec::new(), runs.to_vec())).await?;
+        }
+        Ok(())
+    }
+
+    fn offer_of(&self, entries: Vec<Entry>, zero_runs: Vec<ZeroRun>) -> Offer {
+        let number = self.offers.fetch_add(1, Ordering::Relaxed);
+        Offer { attempt: self.opened.attempt, number, entries, zero_runs }
+    }
+}
+
+/// Divides frames into uploads of about [`UPLOAD_BYTES`], never more than the Hub takes.
+fn uploads<T>(frames: Vec<(Frame, T)>, bytes_max: usize) -> Vec<Vec<(Frame, T)>> {
+    let target = UPLOAD_BYTES.min(bytes_max);
+    let mut uploads: Vec<Vec<(Frame, T)>> = Vec::new();
+    let mut size = usize::MAX;
+    for frame in frames {
+        let length = FRAME_HEADER_BYTES + frame.0.payload.len();
+        match uploads.last_mut() {
+            Some(upload) if size + length <= target => {
+                upload.push(frame);
+                size += length;
+            }
+            _ => {
+                uploads.push(vec![frame]);
+                size = CHUNKS_HEADER_BYTES + length;
+            }
+        }
+    }
+    uploads
+}
+
+fn joined(done: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    done.map_err(|error| Error::Internal(format!("A task of the capture failed: {error}")))?
+}
+
+fn bug(what: &str) -> Error {
+    Error::Internal(format!("The capture met {what}"))
+}

@@ -1,0 +1,231 @@
+//! A repository as the Hub uses it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use sendense_repo::{CheckOptions, InitOptions, LockTiming, RestorePoint, Secret};
+use sendense_storage::{FileKind, LocalStorage, Retry, RetryPolicy, Storage};
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::{CaptureSession, CaptureSessionOptions, DataPlane, Owner};
+use crate::reports::{AdoptReport, CheckReport, RestorePointInfo, StorageInfo, VerifyCounters, VerifyReport};
+use crate::restore::{RestoreCounters, RestoreOptions, RestoreReport, restore_disk};
+use crate::restore_point::{parse_id, path_of};
+use crate::{Code, Error, Result};
+
+/// An open repository. Clones are the same repository.
+#[derive(Clone)]
+pub struct Repository {
+    inner: Arc<sendense_repo::Repository>,
+    /// Captures that were begun here and may still be open.
+    captures: Arc<Mutex<Vec<Weak<Owner>>>>,
+}
+
+impl Repository {
+    /// Wraps an open repository.
+    #[must_use]
+    pub fn new(repository: sendense_repo::Repository) -> Self {
+        Self { inner: Arc::new(repository), captures: Arc::default() }
+    }
+
+    /// Makes a repository in a folder that is empty or absent.
+    ///
+    /// # Errors
+    /// `repository-exists`, `repository-unavailable`, `request-invalid` for a path that is not absolute.
+    pub async fn init_local(path: &str, password: &Secret) -> Result<Self> {
+        let storage = local_storage(path).await?;
+        Ok(Self::new(sendense_repo::Repository::init(storage, password, InitOptions::default()).await?))
+    }
+
+    /// Opens the repository in a folder.
+    ///
+    /// # Errors
+    /// `repository-not-found`, `repository-password-wrong`, `repository-unsupported`, `repository-damaged`,
+    /// `repository-unavailable`, `request-invalid` for a path that is not absolute.
+    pub async fn open_local(path: &str, password: &Secret) -> Result<Self> {
+        let storage = local_storage(path).await?;
+        Ok(Self::new(sendense_repo::Repository::open(storage, password).await?))
+    }
+
+    /// The id in its config: the same wherever it is mounted.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    /// All restore points, oldest first.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub async fn restore_points(&self) -> Result<Vec<RestorePointInfo>> {
+        let mut points = self.inner.restore_points().await?;
+        points.sort_by_key(|point| point.time);
+        let mut infos = Vec::with_capacity(points.len());
+        for point in points {
+            infos.push(self.info(point).await?);
+        }
+        Ok(infos)
+    }
+
+    async fn info(&self, point: RestorePoint) -> Result<RestorePointInfo> {
+        let files = self.inner.files(&point.id).await?;
+        let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        Ok(RestorePointInfo {
+            id: point.id.to_string(),
+            time: point.time,
+            hostname: point.hostname,
+            tags: point.tags,
+            files: files.iter().map(|file| name(&file.path)).collect(),
+        })
+    }
+
+    /// A small text file of a restore point.
+    ///
+    /// # Errors
+    /// `restore-point-missing`, and `restore-point-damaged` for a file that is not text.
+    pub async fn read_text(&self, restore_point_id: &str, file: &str) -> Result<String> {
+        let point = self.inner.restore_point(&parse_id(restore_point_id)?).await?;
+        let content =
+            self.inner.load_file(&point.id, &path_of(&point, file)).await.map_err(Error::of_reading)?;
+        let refuse = |_| Error::protocol(Code::RestorePointDamaged, format!("{file} is not text"));
+        String::from_utf8(content.into()).map_err(refuse)
+    }
+
+    /// Takes a restore point off the list. Its chunks stay until a prune.
+    ///
+    /// # Errors
+    /// `restore-point-missing`, and those of the repository.
+    pub async fn forget(&self, restore_point_id: &str) -> Result<()> {
+        Ok(self.inner.forget(&parse_id(restore_point_id)?).await?)
+    }
+
+    /// How much it holds, and how much room there is.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub async fn storage(&self) -> Result<StorageInfo> {
+        let storage = self.inner.storage();
+        let mut info = StorageInfo { chunk_count: self.inner.blobs_len() as u64, ..StorageInfo::default() };
+        for kind in FileKind::ALL {
+            let files = storage.list(kind).await.map_err(sendense_repo::Error::from)?;
+            info.used_bytes += files.iter().map(|file| file.size_bytes).sum::<u64>();
+            if kind == FileKind::Pack {
+                info.pack_count = files.len() as u64;
+            }
+        }
+        if let Some(capacity) = storage.capacity().await.map_err(sendense_repo::Error::from)? {
+            (info.total_bytes, info.free_bytes) = (capacity.total_bytes, capacity.free_bytes);
+        }
+        Ok(info)
+    }
+
+    /// Begins a capture; its Node may send to `data_plane` from now on.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for options out of their range, `repository-locked`, and those of the repository.
+    pub async fn begin_capture(
+        &self,
+        data_plane: &DataPlane,
+        options: CaptureSessionOptions,
+    ) -> Result<CaptureSession> {
+        let session = CaptureSession::begin(Arc::clone(&self.inner), data_plane, options).await?;
+        let mut captures = self.captures.lock().unwrap_or_else(PoisonError::into_inner);
+        captures.retain(|capture| capture.strong_count() > 0);
+        captures.push(Arc::downgrade(session.owner()));
+        Ok(session)
+    }
+
+    /// Restores a disk to a file.
+    ///
+    /// # Errors
+    /// `restore-target-…` for the file, `restore-point-…` for the restore point, and [`Error::Cancelled`].
+    pub async fn restore_disk(
+        &self,
+        options: &RestoreOptions,
+        counters: &RestoreCounters,
+        cancel: &CancellationToken,
+    ) -> Result<RestoreReport> {
+        restore_disk(&self.inner, options, counters, cancel).await
+    }
+
+    /// Reads every chunk of a restore point. Damage is in the report.
+    ///
+    /// # Errors
+    /// `restore-point-missing`, `repository-unavailable`, and [`Error::Cancelled`].
+    pub async fn verify(
+        &self,
+        restore_point_id: &str,
+        counters: &VerifyCounters,
+        cancel: &CancellationToken,
+    ) -> Result<VerifyReport> {
+        let id = parse_id(restore_point_id)?;
+        let progress = |progress: sendense_repo::VerifyProgress| {
+            counters.set(progress.checked_bytes, progress.total_bytes);
+        };
+        let report = self.inner.verify_restore_point(&id, &progress, cancel).await?;
+        let problems = report.problems.iter().map(ToString::to_string);
+        let paths = report.damaged_paths.iter().map(|path| format!("{path} cannot be read completely"));
+        Ok(VerifyReport {
+            chunks: report.chunks,
+            bytes: report.bytes,
+            damaged: problems.chain(paths).collect(),
+        })
+    }
+
+    /// Holds the files of the repository against each other; with `read_data` every byte is read. Damage is in the
+    /// report.
+    ///
+    /// # Errors
+    /// `repository-unavailable`, and [`Error::Cancelled`].
+    pub async fn check(
+        &self,
+        read_data: bool,
+        counters: &VerifyCounters,
+        cancel: &CancellationToken,
+    ) -> Result<CheckReport> {
+        let progress = |progress: sendense_repo::CheckProgress| {
+            counters.set(progress.checked_bytes, progress.total_bytes);
+        };
+        let report = self.inner.check(CheckOptions { read_data }, &progress, cancel).await?;
+        let problems = report.problems.iter().map(ToString::to_string);
+        let points = report.damaged_restore_points.iter();
+        let points = points.map(|point| format!("Restore point {} cannot be read completely", point.id));
+        Ok(CheckReport {
+            packs: report.packs,
+            chunks: report.blobs,
+            restore_points: report.restore_points,
+            problems: problems.chain(points).collect(),
+        })
+    }
+
+    /// Makes chunks known that a process wrote before it died, so that they are not sent again.
+    ///
+    /// # Errors
+    /// `repository-locked`, and those of the repository.
+    pub async fn adopt_orphans(&self) -> Result<AdoptReport> {
+        let cancel = CancellationToken::new();
+        let report = self.inner.adopt_orphan_packs(LockTiming::default(), &cancel).await?;
+        Ok(AdoptReport { packs: report.packs, chunks: report.blobs })
+    }
+
+    /// Aborts the captures that are still open.
+    ///
+    /// # Errors
+    /// The first error of an abort; all are tried.
+    pub async fn close(&self) -> Result<()> {
+        let captures = std::mem::take(&mut *self.captures.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut result = Ok(());
+        for capture in captures.iter().filter_map(Weak::upgrade) {
+            result = result.and(capture.abort().await);
+        }
+        result
+    }
+}
+
+async fn local_storage(path: &str) -> Result<Arc<dyn Storage>> {
+    if !Path::new(path).is_absolute() {
+        return Err(Error::Request("The path of a repository must be absolute".into()));
+    }
+    let local = LocalStorage::open(path).await.map_err(sendense_repo::Error::from)?;
+    Ok(Arc::new(Retry::new(Arc::new(local), RetryPolicy::default())))
+}

@@ -1,0 +1,7 @@
+//! Out of a repository again: restore a disk to a file.
+
+mod partial_file;
+mod restore_disk;
+
+pub(crate) use restore_disk::restore_disk;
+pub use restore_disk::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport};
