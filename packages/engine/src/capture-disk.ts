@@ -7,7 +7,8 @@ export async function captureDisk(
   { areas, limits = {}, ...rest }: CaptureDiskOptions,
   jobOptions?: JobOptions<CaptureDiskCounters>,
 ): Promise<CaptureDiskReport> {
-  const extents = areas.kind === 'whole' ? [] : areas.extents.map(extent => ({ ...extent }))
-  const options = { ...rest, areas: areas.kind, extents, limits: { ...limits } }
-  return await runJob(() => loadNativeModule().captureDisk(options), jobOptions)
+  const extents = areas.kind === 'whole' ? [] : [...areas.extents]
+  const options = { ...rest, areas: areas.kind, extents, limits }
+  const { counters, durationMs } = await runJob(() => loadNativeModule().captureDisk(options), jobOptions)
+  return { ...counters, durationMs }
 }

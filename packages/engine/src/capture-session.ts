@@ -11,7 +11,7 @@ export function captureSession(native: NativeCaptureSession): CaptureSession {
       return native.isOpen
     },
     beginDisk: disk => callNative(() => native.beginDisk({ ...disk })),
-    dropDisk: diskKey => callNative(() => native.dropDisk(diskKey)),
+    dropDisk: diskKey => callNative(async () => native.dropDisk(diskKey)),
     counters: () => native.counters(),
     commit: ({ time, tags, files, ...rest }) =>
       callNative(() =>

@@ -7,7 +7,6 @@ import type {
   BeginCaptureOptions,
   CaptureDiskCounters,
   CaptureDiskOptions,
-  CaptureDiskReport,
   CaptureSessionCounters,
   CaptureSessionDisk,
   CheckReport,
@@ -31,7 +30,7 @@ export interface NativeModule {
   initRepository(location: RepositoryLocation): Promise<NativeRepository>
   openRepository(location: RepositoryLocation): Promise<NativeRepository>
   listenDataPlane(options: DataPlaneOptions): Promise<NativeDataPlane>
-  captureDisk(options: NativeCaptureDiskOptions): NativeJob<CaptureDiskReport, CaptureDiskCounters>
+  captureDisk(options: NativeCaptureDiskOptions): NativeJob<NativeCaptureDiskReport, CaptureDiskCounters>
 }
 
 export interface NativeDataPlane {
@@ -64,7 +63,7 @@ export interface NativeCaptureSession {
   readonly ticket: string
   readonly isOpen: boolean
   beginDisk(disk: CaptureSessionDisk): Promise<void>
-  dropDisk(diskKey: string): Promise<void>
+  dropDisk(diskKey: string): void
   counters(): CaptureSessionCounters
   commit(options: Omit<CommitOptions, 'time'> & { timeMs: number }): Promise<CommitReport>
   abort(): Promise<void>
@@ -74,6 +73,11 @@ export type NativeCaptureDiskOptions = Omit<CaptureDiskOptions, 'areas' | 'limit
   readonly areas: DiskAreas['kind']
   readonly extents: Extent[]
   readonly limits: NonNullable<CaptureDiskOptions['limits']>
+}
+
+export interface NativeCaptureDiskReport {
+  readonly counters: CaptureDiskCounters
+  readonly durationMs: number
 }
 
 let loaded: NativeModule | undefined

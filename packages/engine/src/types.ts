@@ -169,7 +169,10 @@ export interface CaptureSessionCounters {
 }
 
 export interface CommitOptions {
+  /** Name of the VM, as `restic snapshots` shows it. */
   readonly hostname: string
+  /** Directory of the files in the restore point, the same for all of a VM. Made from the name if absent. */
+  readonly directory?: string
   readonly time: Date
   readonly tags: readonly string[]
   /** The restore point this one follows; informative only, every restore point is complete. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { callNative, EngineError, toEngineError } from '../src/engine-error.ts'
+import { callNative, EngineError, toEngineError } from './engine-error.ts'
 
 test('the code in front of a native message becomes the code of the error', () => {
   const error = toEngineError(new Error('repository-full: No space left: 3 packs written'))

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest'
-import { type NativeJob, runJob } from '../src/run-job.ts'
+import { type NativeJob, runJob } from './run-job.ts'
 
 /** A job that ends when it is told to. */
 function aJob() {
