@@ -28,15 +28,22 @@ export class NodeProcess implements AsyncDisposable {
     hub: HubProcess,
     lab: Lab,
     pairingCode: () => Promise<string>,
+    more: Readonly<Record<string, string>> = {},
   ): Promise<NodeProcess> {
-    const settings = nodeSettings(dir, lab)
+    const settings = { ...nodeSettings(dir, lab), ...more }
     return new NodeProcess(dir, await pairNode(settings, hub.url, await pairingCode()), settings)
   }
 
   /** The same, approved, with its tunnel up. */
-  static async start(dir: PrivateDir, hub: HubProcess, admin: Client, lab: Lab): Promise<NodeProcess> {
+  static async start(
+    dir: PrivateDir,
+    hub: HubProcess,
+    admin: Client,
+    lab: Lab,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<NodeProcess> {
     const code = async () => (await admin.enrollment.createPairingCode({ body: {} })).pairingCode
-    const node = await NodeProcess.pair(dir, hub, lab, code)
+    const node = await NodeProcess.pair(dir, hub, lab, code, more)
     await admin.enrollment.approveNode({ params: { nodeId: node.id } })
     await node.waitUntilConnected(admin)
     return node

@@ -7,7 +7,12 @@ import { makePrivateDir } from './private-dir.ts'
 
 export interface StageOptions {
   readonly lab?: LabOptions
+  /** Settings of the Hub, as environment variables. */
   readonly hub?: Readonly<Record<string, string>>
+  /** Settings of the Node, as environment variables. */
+  readonly node?: Readonly<Record<string, string>>
+  /** 1 MiB when missing. */
+  readonly chunkBytes?: 524_288 | 1_048_576
 }
 
 /** Everything that a backup needs, real and running: vCenter, Hub, Node, a repository, and an administrator. */
@@ -36,7 +41,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const nodeDir = building.use(await makePrivateDir('node'))
   const hub = building.use(await HubProcess.start(hubDir, options.hub))
   const admin = await hub.administrator()
-  const node = building.use(await NodeProcess.start(nodeDir, hub, admin, lab))
+  const node = building.use(await NodeProcess.start(nodeDir, hub, admin, lab, options.node))
   const vcenter = await admin.vcenters.createVcenter({
     body: {
       name: 'lab',
@@ -49,7 +54,9 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     },
   })
   const path = hubDir.join('repository')
-  const created = await admin.repositories.createRepository({ body: { name: 'main', path } })
+  const created = await admin.repositories.createRepository({
+    body: { name: 'main', path, ...(options.chunkBytes !== undefined && { chunkBytes: options.chunkBytes }) },
+  })
   const owned = building.move()
   return stageOf({
     ...{ lab, hub, node, admin, vcenterId: vcenter.id },
