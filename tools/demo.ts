@@ -178,9 +178,11 @@ async function resticCheck(dir: PrivateDir, repository: string, password: string
   return 'restic: no errors were found'
 }
 
-function describe({ mode, bytes, disks, restorePointId }: Backup): string {
+function describe({ mode, bytes, disks, restorePointId, reasons: ofBackup }: Backup): string {
   const reasons = [
-    ...new Set(disks.flatMap(disk => disk.reasons.map(reason => `${reason.title} (${reason.code})`))),
+    ...new Set(
+      [...ofBackup, ...disks.flatMap(disk => disk.reasons)].map(reason => `${reason.title} (${reason.code})`),
+    ),
   ]
   const { logicalBytes, changedBytes, readBytes, newBytes, storedBytes } = bytes
   return [
