@@ -1,0 +1,71 @@
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { runCli } from './run-cli.ts'
+import { readSession, writeSession } from './session-file.ts'
+import type { Terminal } from './terminal.ts'
+
+let folder: string
+let output: string[]
+let remarks: string[]
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sendense-cli-'))
+  process.env.SENDENSE_SESSION_FILE = join(folder, 'session.json')
+  output = []
+  remarks = []
+})
+afterEach(async () => {
+  delete process.env.SENDENSE_SESSION_FILE
+  await rm(folder, { recursive: true })
+})
+
+test('help goes to standard output and ends well', async () => {
+  expect(await run('backup', '--help')).toBe(0)
+  expect(output.join('\n')).toContain('read every byte of a restore point back')
+  expect(remarks).toEqual([])
+})
+
+test.each([
+  [['no-such-command'], 'unknown command'],
+  [['backup', 'run', 'vm'], '--repo'],
+  [['backup', 'show', 'not-an-id'], 'no backup id'],
+  [['jobs', 'watch', 'not-an-id'], 'no job id'],
+  [['restore', 'disk', 'x', '--disk', 'first'], 'no device key'],
+  [['login'], '--server'],
+  [['login', '--server', 'http://hub'], 'https://'],
+])('a wrong command line %j is refused with words', async (args, words) => {
+  expect(await run(...args)).toBe(2)
+  expect(remarks.join('\n')).toContain(words)
+  expect(output).toEqual([])
+})
+
+test('without a session the person is told to log in', async () => {
+  expect(await run('vms', 'list')).toBe(4)
+  expect(remarks).toEqual(['Nobody is logged in. Run: sendense login'])
+})
+
+test('a Hub that cannot be reached is named as such', async () => {
+  expect(await run('login', '--server', 'https://127.0.0.1:1', '--password-stdin')).toBe(3)
+  expect(remarks.join('\n')).toContain('cannot be reached')
+})
+
+test('the session file is for its owner only', async () => {
+  const session = { url: 'https://hub', certificatePem: 'pem', token: 't', expiresAt: '', username: 'admin' }
+  await writeSession(session)
+  expect(await readSession()).toEqual(session)
+  const { mode } = await stat(join(folder, 'session.json'))
+  expect(mode & 0o777).toBe(0o600)
+})
+
+function run(...args: string[]): Promise<number> {
+  const terminal: Terminal = {
+    print: text => void output.push(text),
+    remark: text => void remarks.push(text),
+    isInteractive: false,
+    ask: async () => '',
+    askSecret: async () => '',
+    readAll: async () => 'password',
+  }
+  return runCli(args, { terminal, version: '0.0.0', signal: new AbortController().signal })
+}
