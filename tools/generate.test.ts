@@ -137,3 +137,13 @@ function at(document: object, path: string): unknown {
     .split('/')
     .reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], document)
 }
+
+describe('the reference of the command line', () => {
+  it('has a section for each command, with its options', () => {
+    const page = documents.get('docs/cli.md') ?? ''
+
+    expect(page).toContain('## sendense backup run <vm>')
+    expect(page).toContain('`--repo <repository>`: where to (required)')
+    expect(page.match(/^## sendense /gm)?.length).toBeGreaterThan(20)
+  })
+})

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
 import { API_ROOT, hubApi, nodeApi } from '../packages/contracts/src/index.ts'
+import { cliReference } from './cli-reference.ts'
 import { databasePage, tablesByCapability } from './db-schema.ts'
 import { toOpenApi } from './openapi.ts'
 import { permissionTable } from './permission-table.ts'
@@ -32,6 +33,7 @@ export async function generatedDocuments(): Promise<Map<string, string>> {
     ['docs/api/permissions.md', permissionTable(hubApi, API_ROOT)],
     ['docs/api/reference.md', apiReference(hubApi, { root: API_ROOT, tablesOf })],
     ['docs/api/db-schema.md', await databasePage(tablesOf)],
+    ['docs/cli.md', cliReference(version)],
   ])
 }
 
