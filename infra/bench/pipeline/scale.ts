@@ -76,19 +76,43 @@ async function measure(
 ): Promise<void> {
   await mkdir(join(folder, 'run'), { recursive: true })
   const socket = join(folder, 'run', `${kind}.sock`)
-  const server = spawn('nbdkit', ['--foreground', '--readonly', '--unix', socket, 'file', join(folder, 'disk.raw')])
+  const server = spawn('nbdkit', [
+    '--foreground',
+    '--readonly',
+    '--unix',
+    socket,
+    'file',
+    join(folder, 'disk.raw'),
+  ])
   try {
     while (!existsSync(socket)) await sleep(5)
-    const args = ['backup', join(folder, 'repo'), folder, `nbd+unix:///?socket=${socket}`, 'vm', kind, extents]
+    const args = [
+      'backup',
+      join(folder, 'repo'),
+      folder,
+      `nbd+unix:///?socket=${socket}`,
+      'vm',
+      kind,
+      extents,
+    ]
     const startedAt = performance.now()
     const output = execFileSync('node', [MAIN, ...args, ...(kind === 'incremental' ? ['full'] : [])], { env })
     const seconds = (performance.now() - startedAt) / 1000
-    const report = Object.assign({}, ...output.toString().trim().split('\n').map(line => JSON.parse(line)))
+    const report = Object.assign(
+      {},
+      ...output
+        .toString()
+        .trim()
+        .split('\n')
+        .map(line => JSON.parse(line)),
+    )
     print([
       `${sizeMib / 1024} GiB`,
       kind,
       seconds.toFixed(2),
-      ...['nodePeakBytes', 'hubPeakBytes', 'newBytes', 'storedBytes'].map(name => (report[name] / MIB).toFixed(0)),
+      ...['nodePeakBytes', 'hubPeakBytes', 'newBytes', 'storedBytes'].map(name =>
+        (report[name] / MIB).toFixed(0),
+      ),
     ])
   } finally {
     server.kill()
