@@ -62,6 +62,7 @@ async function expectRestorable(capture: ReceivedCapture, vm: LabVm): Promise<vo
   }
 }
 
+const SLOW = { connections: 1, disksAtOnce: 2, memoryBytesMax: 96 * MIB, compressionLevel: 1 }
 const succeeded = { state: 'succeeded', failure: null, leftovers: [] }
 const modes = (capture: ReceivedCapture) =>
   [...capture.begun.values()].map(disk => [disk.mode, ...disk.reasons.map(reason => reason.code)])
@@ -170,7 +171,7 @@ test('two VMs at once', async () => {
 
 test('a cancel in the middle of reading ends as cancelled and leaves nothing', async () => {
   const vm = await slowVm()
-  const capture = await stage.hub.order(stage.lab, vm)
+  const capture = await stage.hub.order(stage.lab, vm, { limits: SLOW })
   await waitFor('a reader', async () => (await stage.readers())[0])
   await stage.hub.hub.node.cancelCapture({ jobId: capture.order.jobId })
   expect((await stage.hub.ended(capture)).finish).toMatchObject({
@@ -190,7 +191,11 @@ test('a cancel while vSphere makes the snapshot leaves no snapshot', async () =>
   await sleep(500)
   await stage.hub.hub.node.cancelCapture({ jobId: capture.order.jobId })
   expect((await stage.hub.ended(capture)).finish).toMatchObject({ state: 'cancelled' })
+  // The simulator calls the task cancelled and makes the snapshot all the same: it is watched for.
   await sleep(1500)
+  await waitFor('the sweeper', async () =>
+    (await stage.lab.control.vm(vm.ref)).snapshots.length === 0 ? true : undefined,
+  )
   await stage.expectNothingLeft()
 })
 
@@ -198,7 +203,7 @@ test.for<NodeJS.Signals>(['SIGKILL', 'SIGABRT'])(
   'a reader that dies by %s fails the capture, and nothing is left',
   async signal => {
     const vm = await slowVm()
-    const capture = await stage.hub.order(stage.lab, vm)
+    const capture = await stage.hub.order(stage.lab, vm, { limits: SLOW })
     const pid = await waitFor('a reader', async () => (await stage.readers())[0])
     await waitFor('progress', () => capture.progress.some(bytes => bytes.readBytes > 0) || undefined)
     process.kill(pid, signal)
@@ -210,7 +215,7 @@ test.for<NodeJS.Signals>(['SIGKILL', 'SIGABRT'])(
 
 test('what was stored before a failure is not stored again', async () => {
   const vm = await slowVm()
-  const capture = await stage.hub.order(stage.lab, vm)
+  const capture = await stage.hub.order(stage.lab, vm, { limits: SLOW })
   const pid = await waitFor('a reader', async () => (await stage.readers())[0])
   await waitFor('stored bytes', () => capture.progress.some(bytes => bytes.newBytes > 4 * MIB) || undefined)
   process.kill(pid, 'SIGKILL')
@@ -225,7 +230,7 @@ test('what was stored before a failure is not stored again', async () => {
 
 test('a link to the Hub that breaks in the middle does not end the capture', async () => {
   const vm = await slowVm()
-  const capture = await stage.hub.order(stage.lab, vm)
+  const capture = await stage.hub.order(stage.lab, vm, { limits: SLOW })
   await waitFor('progress', () => capture.progress.some(bytes => bytes.readBytes > 0) || undefined)
   stage.hub.hub.cutConnections()
   expect((await stage.hub.ended(capture)).finish).toMatchObject(succeeded)
@@ -234,7 +239,7 @@ test('a link to the Hub that breaks in the middle does not end the capture', asy
 
 test('a vCenter that forgets its sessions in the middle does not end the capture', async () => {
   const vm = await slowVm()
-  const capture = await stage.hub.order(stage.lab, vm)
+  const capture = await stage.hub.order(stage.lab, vm, { limits: SLOW })
   await waitFor('progress', () => capture.progress.some(bytes => bytes.readBytes > 0) || undefined)
   await stage.lab.control.expireSessions()
   expect((await stage.hub.ended(capture)).finish).toMatchObject(succeeded)
@@ -327,10 +332,11 @@ test('a snapshot that cannot be removed is named, and swept when it can be', asy
 
 test('no password is on a command line, in an environment, in the log or in the state', async () => {
   const vm = await slowVm()
-  const capture = await stage.hub.order(stage.lab, vm)
+  const capture = await stage.hub.order(stage.lab, vm, { limits: SLOW })
   await waitFor('progress', () => capture.progress.some(bytes => bytes.readBytes > 0) || undefined)
   const processes = await stage.processes()
-  expect(processes.map(one => one.name)).toContain('nbdkit')
+  expect(await stage.readers()).not.toEqual([])
+  expect(processes.length).toBeGreaterThan(1)
   const state = await contentOf(stage.dir.join('n'))
   expect(state).toContain('sealedCredentials')
   await stage.hub.ended(capture)
@@ -352,10 +358,10 @@ async function contentOf(path: string): Promise<string> {
   return (await Promise.all(texts)).join('\n')
 }
 
-/** A VM whose capture takes some seconds. */
+/** A VM whose capture takes some seconds with these limits: four reads at a time, 300 ms each. */
 async function slowVm(): Promise<Vm> {
   const vm = await aVm([64])
   await write(vm, keyOf(vm), 10 * MIB, 40 * MIB)
-  await stage.lab.control.vddkLatency(100_000)
+  await stage.lab.control.vddkLatency(300_000)
   return vm
 }

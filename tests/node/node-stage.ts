@@ -80,24 +80,22 @@ export class NodeStage implements AsyncDisposable {
 
   /** The nbdkit processes that the Node has started. */
   async readers(): Promise<number[]> {
-    return (await this.processes()).filter(one => one.name === 'nbdkit').map(one => one.pid)
+    const socket = `--unix=${this.dir.join('n', 'run')}/`
+    return (await this.processes()).filter(one => one.cmdline.includes(socket)).map(one => one.pid)
   }
 
   /** Processes that belong to this stage: those whose command line names its directory. */
-  async processes(): Promise<{ pid: number; name: string; cmdline: string; environ: string }[]> {
-    const found: { pid: number; name: string; cmdline: string; environ: string }[] = []
+  async processes(): Promise<{ pid: number; cmdline: string; environ: string }[]> {
+    const found: { pid: number; cmdline: string; environ: string }[] = []
     for (const entry of await readdir('/proc')) {
       if (!/^\d+$/.test(entry)) continue
-      const [cmdline, environ, name] = await Promise.all(
-        ['cmdline', 'environ', 'comm'].map(file =>
-          readFile(join('/proc', entry, file), 'utf8').catch(() => ''),
-        ),
+      const [cmdline, environ] = await Promise.all(
+        ['cmdline', 'environ'].map(file => readFile(join('/proc', entry, file), 'utf8').catch(() => '')),
       )
       const isOurs = cmdline?.includes(this.dir.path) || environ?.includes(this.dir.path)
       if (!isOurs || Number(entry) === process.pid) continue
       found.push({
         pid: Number(entry),
-        name: name?.trim() ?? '',
         cmdline: cmdline ?? '',
         environ: environ ?? '',
       })

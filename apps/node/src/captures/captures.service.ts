@@ -122,7 +122,7 @@ export class CapturesService {
     const outcome = await capture.run()
     this.#noteEnd(jobId, capture.state)
     this.#noLongerRuns(jobId)
-    if (describeLeftovers(this.#deps.ledger).length > 0) this.#deps.sweeper.nudge()
+    this.#deps.sweeper.nudge()
     await this.#deliver(record, outcome)
   }
 

@@ -21,6 +21,8 @@ export interface SweeperDeps {
 
 /** How often it is looked whether something was left behind. */
 const INTERVAL_MS = 60_000
+/** The same while an order that was never answered is watched. */
+const WATCH_INTERVAL_MS = 10_000
 /** Pauses for a vCenter that cannot be reached. */
 const RETRY = { firstMs: 5000, longestMs: 5 * 60_000 }
 /** Login attempts with a password that was refused may lock the account. */
@@ -64,7 +66,7 @@ export class Sweeper {
     await this.#running
   }
 
-  /** Something was left behind just now. */
+  /** Something may have been left behind just now. */
   nudge(): void {
     this.#nudged.resolve()
   }
@@ -93,9 +95,10 @@ export class Sweeper {
 
   /** Until a vCenter may be tried again, at most the interval. */
   #pauseMs(intervalMs: number): number {
+    const isWatching = this.#deps.ledger.abandoned('snapshot').some(({ entry }) => entry.absentAt !== null)
     const nowMs = this.#deps.clock.now().getTime()
     const waits = [...this.#pauses.values()].map(({ untilMs }) => Math.max(0, untilMs - nowMs))
-    return Math.min(intervalMs, ...waits)
+    return Math.min(intervalMs, ...waits, ...(isWatching ? [WATCH_INTERVAL_MS] : []))
   }
 
   async #sweepOnce(): Promise<void> {
