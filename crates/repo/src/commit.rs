@@ -17,41 +17,41 @@ use std::sync::Arc;
 use sendense_storage::FileKind;
 
 use crate::blocking::blocking;
+use crate::index::Index;
 use crate::lock::HeldLock;
-use crate::pack::BlobKind;
+use crate::pack::{BlobKind, PackedBlob};
+use crate::packing::FailureMark;
 use crate::repository::Inner;
 use crate::snapshot_file::SnapshotFile;
 use crate::tree::{HashedFrame, Node, Tree, is_valid_name};
-use crate::{ChunkId, Error, NewFile, NewRestorePoint, Result, SnapshotId, TreeId, host, sealed_json};
+use crate::{Error, NewFile, NewRestorePoint, Result, SnapshotId, TreeId, host, sealed_json};
 
 /// What we call ourselves in snapshot files.
 const PROGRAM: &str = concat!("sendense ", env!("CARGO_PKG_VERSION"));
 
-/// Makes the restore point under the given lock.
+/// Makes the restore point under the given lock. No pack may have failed since the mark.
 pub(crate) async fn commit(
     repository: &Arc<Inner>,
     lock: &HeldLock,
+    mark: FailureMark,
     point: NewRestorePoint,
 ) -> Result<SnapshotId> {
     lock.check().await?;
     check_names(&point)?;
-    repository.packer.flush().await?;
+    repository.packer.flush(mark).await?;
     check_content(repository, &point.files)?;
 
     let (point, trees) = blocking(move || Trees::encode(point)).await?;
     store_trees(repository, &trees)?;
-    repository.packer.flush().await?;
+    repository.packer.flush(mark).await?;
 
     repository.catalog.refresh().await?;
-    let missing_packs = repository.catalog.verify_packs().await?.missing;
+    repository.catalog.verify_packs().await?;
     lock.confirm().await?;
     check_content(repository, &point.files)?;
     for tree in trees.ids() {
-        if !repository.catalog.index().contains(BlobKind::Tree, tree.as_bytes()) {
-            return Err(missing_packs
-                .first()
-                .map_or(Error::TreeMissing { id: tree }, |id| Error::PackMissing { id: *id }));
-        }
+        find(&repository.catalog.index(), BlobKind::Tree, tree.as_bytes())?
+            .ok_or(Error::TreeMissing { id: tree })?;
     }
     write_snapshot(repository, &point, trees.root()).await
 }
@@ -71,14 +71,24 @@ fn check_content(repository: &Inner, files: &[NewFile]) -> Result<()> {
 
 fn check_file(repository: &Inner, file: &NewFile) -> Result<()> {
     let index = repository.catalog.index();
-    let plain_bytes = |id: &ChunkId| index.plain_bytes_of(id).ok_or(Error::ChunkMissing { id: *id });
-    let add = |size: u64, id: &ChunkId| Ok::<_, Error>(size + u64::from(plain_bytes(id)?));
-    let size_bytes = file.content.iter().try_fold(0, add)?;
+    let mut size_bytes = 0;
+    for id in &file.content {
+        let blob = find(&index, BlobKind::Data, id.as_bytes())?.ok_or(Error::ChunkMissing { id: *id })?;
+        size_bytes += u64::from(blob.plain_bytes());
+    }
     if size_bytes == file.size_bytes {
         return Ok(());
     }
     let (name, expected) = (&file.name, file.size_bytes);
     Err(Error::Unacceptable { reason: format!("{name} of {expected} bytes with chunks of {size_bytes}") })
+}
+
+/// A place of a blob in a pack that is there. Fails when all its packs are missing; `None` when it has none.
+fn find(index: &Index, kind: BlobKind, id: &[u8; 32]) -> Result<Option<PackedBlob>> {
+    match index.find(kind, id).min_by_key(|location| location.is_missing) {
+        Some(location) if location.is_missing => Err(Error::PackMissing { id: location.pack }),
+        location => Ok(location.map(|location| location.blob)),
+    }
 }
 
 /// The two trees of a restore point: the root with one directory, and that directory with the files.

@@ -108,7 +108,7 @@ impl Writer {
     /// As [`Self::add`], and what the storage says.
     pub async fn flush(&self) -> Result<()> {
         self.repository.packer.check(self.failure_mark)?;
-        self.repository.packer.flush().await
+        self.repository.packer.flush(self.failure_mark).await
     }
 
     /// Makes a restore point of chunks that were added, here or earlier. When it returns, the restore point is
@@ -121,8 +121,7 @@ impl Writer {
     pub async fn commit(&self, point: NewRestorePoint) -> Result<SnapshotId> {
         let mut lock = self.lock.lock().await;
         let held = lock.as_ref().ok_or(Error::Closed)?;
-        self.repository.packer.check(self.failure_mark)?;
-        let id = commit(&self.repository, held, point).await?;
+        let id = commit(&self.repository, held, self.failure_mark, point).await?;
         if let Some(held) = lock.take() {
             // The restore point is made. A lock that cannot be removed is stale in half an hour.
             let _ = held.release().await;
@@ -136,7 +135,7 @@ impl Writer {
     /// What the storage says; the writer is closed and the lock released nevertheless.
     pub async fn abort(&self) -> Result<()> {
         let held = self.lock.lock().await.take().ok_or(Error::Closed)?;
-        let flushed = self.repository.packer.flush().await;
+        let flushed = self.repository.packer.flush(self.failure_mark).await;
         let released = held.release().await;
         flushed.and(released)
     }

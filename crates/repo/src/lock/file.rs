@@ -38,6 +38,20 @@ impl LockFile {
         }
     }
 
+    /// A lock that tolerates no other.
+    #[cfg(test)]
+    pub(super) fn exclusive(now: SystemTime) -> Self {
+        Self { exclusive: true, ..Self::shared(now) }
+    }
+
+    /// A lock of a process of this machine that is dead.
+    #[cfg(test)]
+    pub(super) fn of_dead_process(now: SystemTime) -> Self {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        Self { pid: child.id(), ..Self::exclusive(now) }
+    }
+
     /// Whether the holder was a process of this machine and is gone. That is certain, unlike age.
     pub(super) fn is_orphaned(&self) -> bool {
         self.hostname == host::hostname() && !host::is_alive(self.pid)
@@ -80,9 +94,7 @@ mod tests {
         assert!(!lock.is_stale(now + STALE_AFTER));
         assert!(lock.is_stale(now + STALE_AFTER + Duration::from_secs(1)));
         assert!(!lock.is_stale(now - Duration::from_hours(1)));
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        lock.pid = child.id();
+        lock.pid = LockFile::of_dead_process(now).pid;
         assert!(lock.is_orphaned() && lock.is_stale(now));
         lock.hostname = "another machine".into();
         assert!(!lock.is_orphaned() && !lock.is_stale(now));

@@ -210,3 +210,132 @@ async fn read_all(storage: &dyn Storage, key: &Key) -> Result<Vec<(LockId, LockF
     }
     Ok(locks)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sendense_storage::MemoryStorage;
+
+    const QUICK: LockTiming = LockTiming { settle: Duration::ZERO, refresh: Duration::from_mins(5) };
+
+    fn a_place() -> (Arc<dyn Storage>, Key) {
+        (Arc::new(MemoryStorage::new()), Key::random())
+    }
+
+    async fn put(storage: &dyn Storage, key: &Key, lock: &LockFile) -> LockId {
+        let file = sealed_json::seal(key, lock).unwrap();
+        storage.write(FileKind::Lock, &file.id, file.content).await.unwrap();
+        file.id.into()
+    }
+
+    async fn locks_len(storage: &dyn Storage) -> usize {
+        storage.list(FileKind::Lock).await.unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn many_hold_a_shared_lock_and_each_removes_its_own() {
+        let (storage, key) = a_place();
+        let first = HeldLock::acquire(&storage, &key, QUICK).await.unwrap();
+        let second = HeldLock::acquire(&storage, &key, QUICK).await.unwrap();
+        assert_eq!(locks_len(&*storage).await, 2);
+        first.release().await.unwrap();
+        second.confirm().await.unwrap();
+        assert_eq!(locks_len(&*storage).await, 1);
+        second.release().await.unwrap();
+        assert_eq!(locks_len(&*storage).await, 0);
+    }
+
+    #[tokio::test]
+    async fn an_exclusive_lock_keeps_us_out_and_is_left_alone() {
+        let (storage, key) = a_place();
+        put(&*storage, &key, &LockFile::exclusive(SystemTime::now())).await;
+        let error = HeldLock::acquire(&storage, &key, QUICK).await.err().unwrap();
+        assert!(matches!(error, Error::Locked { pid, is_stale: false, .. } if pid == crate::host::pid()));
+        assert!(error.is_temporary());
+        assert_eq!(locks_len(&*storage).await, 1);
+    }
+
+    #[tokio::test]
+    async fn an_exclusive_lock_that_comes_at_the_same_moment_wins() {
+        let (storage, key) = a_place();
+        let timing = LockTiming { settle: Duration::from_millis(100), ..QUICK };
+        let ours = {
+            let (storage, key) = (Arc::clone(&storage), key.clone());
+            tokio::spawn(async move { HeldLock::acquire(&storage, &key, timing).await.map(drop) })
+        };
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let theirs = put(&*storage, &key, &LockFile::exclusive(SystemTime::now())).await;
+        assert!(matches!(ours.await.unwrap(), Err(Error::Locked { .. })));
+        let left: Vec<LockId> =
+            storage.list(FileKind::Lock).await.unwrap().iter().map(|lock| lock.id.into()).collect();
+        assert_eq!(left, [theirs]);
+    }
+
+    #[tokio::test]
+    async fn an_old_exclusive_lock_still_holds_until_somebody_decides() {
+        let (storage, key) = a_place();
+        let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
+        put(&*storage, &key, &LockFile::exclusive(an_hour_ago)).await;
+        let error = HeldLock::acquire(&storage, &key, QUICK).await.err().unwrap();
+        assert!(matches!(error, Error::Locked { is_stale: true, .. }) && !error.is_temporary());
+        assert_eq!(remove_stale(&*storage, &key).await.unwrap(), 1);
+        HeldLock::acquire(&storage, &key, QUICK).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_lock_of_a_dead_process_of_this_machine_is_swept() {
+        let (storage, key) = a_place();
+        put(&*storage, &key, &LockFile::of_dead_process(SystemTime::now())).await;
+        let lock = HeldLock::acquire(&storage, &key, QUICK).await.unwrap();
+        assert_eq!(locks_len(&*storage).await, 1);
+        lock.confirm().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_read_binds_nobody() {
+        let (storage, key) = a_place();
+        put(&*storage, &Key::random(), &LockFile::exclusive(SystemTime::now())).await;
+        HeldLock::acquire(&storage, &key, QUICK).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_refreshed_and_there_is_one_at_every_moment() {
+        let (storage, key) = a_place();
+        let timing = LockTiming { refresh: Duration::from_millis(5), ..QUICK };
+        let lock = HeldLock::acquire(&storage, &key, timing).await.unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..100 {
+            let locks = storage.list(FileKind::Lock).await.unwrap();
+            assert!((1..=2).contains(&locks.len()), "{locks:?}");
+            seen.extend(locks.iter().map(|lock| lock.id));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(seen.len() > 5, "{}", seen.len());
+        lock.release().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(locks_len(&*storage).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_somebody_removed_is_lost_for_good() {
+        let (storage, key) = a_place();
+        let timing = LockTiming { refresh: Duration::from_millis(5), ..QUICK };
+        let lock = HeldLock::acquire(&storage, &key, timing).await.unwrap();
+        for file in storage.list(FileKind::Lock).await.unwrap() {
+            storage.remove(FileKind::Lock, &file.id).await.unwrap();
+        }
+        assert!(matches!(lock.confirm().await, Err(Error::LockLost)));
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert!(matches!(lock.check().await, Err(Error::LockLost)));
+        assert_eq!(locks_len(&*storage).await, 0, "it does not come back");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_lock_goes_away() {
+        let (storage, key) = a_place();
+        drop(HeldLock::acquire(&storage, &key, QUICK).await.unwrap());
+        while locks_len(&*storage).await > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}

@@ -148,9 +148,9 @@ impl Packer {
         .await
     }
 
-    /// Waits until everything that was added before is durable and in an index file.
-    pub(crate) async fn flush(&self) -> Result<()> {
-        let mark = self.failure_mark();
+    /// Waits until everything that was added before is durable and in an index file. Fails when a pack could not be
+    /// written since the mark.
+    pub(crate) async fn flush(&self, mark: FailureMark) -> Result<()> {
         let everyone = acquire(&self.core.workers, self.core.limits.workers).await?;
         for pack in self.core.take_idle() {
             self.core.write_soon(&Handle::current(), pack)?;
