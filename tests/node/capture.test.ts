@@ -246,6 +246,29 @@ test('a vCenter that forgets its sessions in the middle does not end the capture
   await stage.expectNothingLeft()
 })
 
+test('a snapshot is removed although the answer to its order was lost', async () => {
+  const vm = await aVm()
+  const onStep = (step: string) =>
+    step === 'snapshot running' ? stage.lab.control.httpFault({ after: true, count: 1 }) : undefined
+  const { finish } = await stage.hub.capture(stage.lab, vm, { onStep })
+  expect(finish).toMatchObject({ state: 'failed', failure: { code: 'vcenter-unreachable' }, leftovers: [] })
+  await stage.expectNothingLeft()
+})
+
+test('a commit whose answer was lost is asked for again, and makes one restore point', async () => {
+  const vm = await aVm()
+  const before = (await stage.hub.repository.restorePoints()).length
+  let cuts = 0
+  const onStep = (step: string) => {
+    // The Node waits for this report; the next message is the commit, and its answer finds no connection.
+    if (step === 'commit running' && cuts++ === 0) setTimeout(() => stage.hub.hub.cutConnections(), 5)
+  }
+  const capture = await stage.hub.capture(stage.lab, vm, { onStep })
+  expect(capture.finish).toMatchObject(succeeded)
+  expect(cuts).toBe(1)
+  expect(await stage.hub.repository.restorePoints()).toHaveLength(before + 1)
+})
+
 test('a host that allows few connections is read with fewer', async () => {
   const vm = await aVm([16, 16, 16])
   await stage.lab.control.vddkLimit(1)

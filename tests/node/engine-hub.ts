@@ -9,6 +9,7 @@ import type {
 } from '@sendense/contracts'
 import {
   type CaptureSession,
+  type CommitReport,
   type DataPlane,
   diskFileName,
   EngineError,
@@ -32,11 +33,21 @@ export interface ReceivedCapture {
   plan?: Params<'planCapture'>
   readonly begun: Map<number, Params<'beginDisk'>>
   readonly steps: string[]
+  /** Run when a step is reported; the Node waits for it. */
+  onStep?: ((step: string) => Promise<void> | void) | undefined
   readonly progress: ByteCounters[]
   session?: CaptureSession
+  committing?: Promise<CommitReport | undefined>
   bytes?: readonly { diskKey: number; bytes: ByteCounters }[]
   restorePointId?: string
   finish?: Finish
+}
+
+/** What a test may say about an order. */
+interface OrderOptions extends Partial<CaptureOrder> {
+  readonly base?: ReceivedCapture
+  readonly password?: string
+  readonly onStep?: ReceivedCapture['onStep']
 }
 
 /** A Hub with a real repository and a real data plane, and in place of jobs and databases what the test says. */
@@ -81,12 +92,12 @@ export class EngineHub implements AsyncDisposable {
   async order(
     lab: Lab,
     vm: LabVm & { instanceUuid: string },
-    over: Partial<CaptureOrder> & { base?: ReceivedCapture; password?: string } = {},
+    over: OrderOptions = {},
   ): Promise<ReceivedCapture> {
-    const { base, password = lab.password, ...rest } = over
+    const { base, password = lab.password, onStep, ...rest } = over
     const jobId = randomUUID() as JobId
     const received: ReceivedCapture = {
-      ...{ order: { jobId, base }, begun: new Map(), steps: [], progress: [] },
+      ...{ order: { jobId, base }, begun: new Map(), steps: [], progress: [], onStep },
     }
     this.captures.set(jobId, received)
     await this.hub.node.startCapture({
@@ -151,7 +162,9 @@ export class EngineHub implements AsyncDisposable {
         throw new AppError('internal')
       },
       reportStep: async ({ jobId, step, state }) => {
-        this.#of(jobId).steps.push(`${step} ${state}`)
+        const capture = this.#of(jobId)
+        capture.steps.push(`${step} ${state}`)
+        await capture.onStep?.(`${step} ${state}`)
         return {}
       },
       reportProgress: async ({ jobId, disks }) => {
@@ -207,9 +220,9 @@ export class EngineHub implements AsyncDisposable {
   }
 
   async #commit(capture: ReceivedCapture, params: Params<'commitCapture'>) {
-    const report = await asAppError(
-      capture.session?.commit({ hostname: 'vm', time: new Date(), tags: [], files: [] }),
-    )
+    const options = { hostname: 'vm', time: new Date(), tags: [], files: [] }
+    capture.committing ??= asAppError(capture.session?.commit(options))
+    const report = await capture.committing
     capture.bytes = params.disks
     capture.restorePointId = report?.restorePointId ?? ''
     return { backupId: params.jobId as never, restorePointId: capture.restorePointId }

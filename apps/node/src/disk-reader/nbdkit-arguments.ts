@@ -34,7 +34,11 @@ export function nbdkitArguments(settings: NbdkitSettings, directory: string, sou
     '--readonly',
     `--unix=${files.socket}`,
     `--pidfile=${files.pid}`,
+    '--filter=blocksize',
     settings.vddkPlugin,
+    // A chunk may be 8 MiB, and VDDK cannot always allocate that much; sectors are the smallest it reads.
+    'minblock=512',
+    'maxdata=2M',
     `libdir=${settings.vddkLibraryDirectory}`,
     `server=${source.server.host}`,
     `port=${source.server.port}`,
