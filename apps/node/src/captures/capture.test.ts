@@ -447,7 +447,7 @@ test('a disk that fails ends the others', async () => {
 test('the memory of the order is shared by the disks that are read at once', async () => {
   vsphere.vms[0] = aVm({ disks: [aDisk(), aDisk({ key: 2001 })] })
   await aCapture().run()
-  expect(reads.map(read => read.limits?.memoryBytesMax)).toEqual([48 * MIB, 48 * MIB])
+  expect(reads.map(read => read.limits?.memoryBytesMax)).toEqual([24 * MIB, 24 * MIB])
 })
 
 test('a base that is gone when the disk begins leads to a full, with the reason', async () => {
