@@ -1,7 +1,7 @@
 //! A disk behind an NBD server.
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use sendense_nbd::Client;
 
 use crate::source::check_range;
@@ -33,6 +33,11 @@ impl BlockSource for NbdSource {
     async fn read(&self, offset: u64, length: usize) -> Result<Bytes> {
         check_range(offset, length, self.size_bytes())?;
         Ok(self.0.read(offset, length).await?)
+    }
+
+    async fn read_into(&self, offset: u64, length: usize, buffer: &mut BytesMut) -> Result<()> {
+        check_range(offset, length, self.size_bytes())?;
+        Ok(self.0.read_into(offset, length, buffer).await?)
     }
 
     async fn allocated(&self) -> Result<Vec<Extent>> {

@@ -1,7 +1,7 @@
 //! What a disk can do for whoever reads it.
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{Error, Extent, Result};
 
@@ -16,6 +16,15 @@ pub trait BlockSource: Send + Sync {
     /// # Errors
     /// [`Error::OutOfRange`] beyond the end; whatever the source fails with otherwise.
     async fn read(&self, offset: u64, length: usize) -> Result<Bytes>;
+
+    /// Like [`Self::read`], appended to a buffer of the caller, who uses its memory again and again.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; the buffer has its old content then.
+    async fn read_into(&self, offset: u64, length: usize, buffer: &mut BytesMut) -> Result<()> {
+        buffer.extend_from_slice(&self.read(offset, length).await?);
+        Ok(())
+    }
 
     /// Where there may be something else than zeroes, sorted and disjoint. A source that does not know says
     /// everywhere.

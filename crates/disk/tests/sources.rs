@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::FileExt;
 
+use bytes::BytesMut;
 use sendense_disk::{BlockSource, Error, Extent, ExtentSet, FileSource, MemorySource, NbdSource};
 use sendense_nbd::{Address, Client, ConnectOptions};
 use sendense_testkit::nbd_server::NbdServer;
@@ -45,6 +46,9 @@ async fn keeps_its_promises(source: &dyn BlockSource) {
     {
         let read = source.read(offset as u64, length).await.unwrap();
         assert_eq!(read, disk[offset..offset + length], "{length} at {offset}");
+        let mut buffer = BytesMut::from(&b"before"[..]);
+        source.read_into(offset as u64, length, &mut buffer).await.unwrap();
+        assert_eq!(buffer, [b"before", &disk[offset..offset + length]].concat(), "{length} at {offset}");
     }
     for (offset, length) in [(SIZE as u64, 1), (SIZE as u64 - 1, 2), (u64::MAX, 1)] {
         let beyond = source.read(offset, length).await;

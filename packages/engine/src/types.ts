@@ -248,7 +248,7 @@ export interface CaptureDiskOptions {
   readonly limits?: {
     /** NBD connections; 4 by default. */
     readonly connections?: number
-    /** Bytes of chunks held at any time; 96 MiB by default, at least 16 chunks. */
+    /** Bytes of chunks held at any time; 96 MiB by default, at least 8 chunks. */
     readonly memoryBytesMax?: number
     /** zstd level 1 to 19; 1 by default. */
     readonly compressionLevel?: number

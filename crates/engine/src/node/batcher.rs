@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::chunk_pool::ChunkBuffer;
 use crate::ChunkId;
 use crate::wire::{Entry, OFFER_ENTRIES_MAX, ZeroRun};
 
@@ -23,11 +23,10 @@ pub(super) enum Hashed {
     Data(HashedChunk),
 }
 
-/// A chunk with its share of the memory, which is given back when this is dropped.
+/// A chunk and its id.
 pub(super) struct HashedChunk {
     pub(super) entry: Entry,
-    pub(super) plain: Bytes,
-    pub(super) memory: OwnedSemaphorePermit,
+    pub(super) plain: ChunkBuffer,
 }
 
 /// What goes into one offer.

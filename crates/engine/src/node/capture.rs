@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::capture_counters::{CaptureCounters, CaptureProgress, set};
+use super::chunk_pool::ChunkPool;
 use super::compressor::ChunkCompressor;
 use super::hub_client::{HubClient, Target};
 use super::pipeline::Pipeline;
@@ -17,6 +18,9 @@ use crate::cpu::cores;
 use crate::geometry::Geometry;
 use crate::wire::{Finish, Open, Opened};
 use crate::{Code, Error, Result};
+
+/// With fewer chunks in memory the stages would wait for each other.
+const BUFFERS_MIN: usize = 8;
 
 /// How a disk is captured.
 pub struct CaptureOptions {
@@ -28,7 +32,7 @@ pub struct CaptureOptions {
     pub chunk_bytes: u32,
     /// Where to send it.
     pub target: Target,
-    /// Bytes of chunks in memory at any time; raised to 16 chunks if it is less.
+    /// Bytes of chunks in memory at any time; raised to 8 chunks if it is less.
     pub memory_bytes_max: usize,
     /// zstd level.
     pub compression_level: i32,
@@ -119,7 +123,7 @@ fn pipeline(
     options: &CaptureOptions,
     counters: Arc<CaptureCounters>,
 ) -> Pipeline {
-    let memory_bytes = options.memory_bytes_max.max(16 * options.chunk_bytes as usize);
+    let buffers = (options.memory_bytes_max / options.chunk_bytes as usize).max(BUFFERS_MIN);
     let cpu = Arc::new(Semaphore::new(cores()));
     Pipeline {
         source,
@@ -128,8 +132,7 @@ fn pipeline(
         geometry,
         compressor: ChunkCompressor::new(options.compression_level, Arc::clone(&cpu)),
         cpu,
-        memory: Arc::new(Semaphore::new(memory_bytes)),
-        memory_bytes,
+        pool: ChunkPool::new(buffers),
         counters,
         offers: AtomicU64::new(1),
         zero_chunks: AtomicU64::new(0),

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use zstd::bulk::Compressor;
 
+use super::chunk_pool::ChunkBuffer;
 use super::hub_client::Frame;
 use crate::cpu::on_cpu;
 use crate::wire::{Codec, FrameHeader};
@@ -30,13 +30,13 @@ impl ChunkCompressor {
         Self { level, slots, idle: Arc::default() }
     }
 
-    /// The chunk as a frame: compressed, or raw if that saves less than 1/64.
-    pub(super) async fn frame(&self, id: ChunkId, plain: Bytes) -> Result<Frame> {
+    /// The chunk as a frame: compressed, or raw if that saves less than 1/64. The frame uses the chunk's buffer.
+    pub(super) async fn frame(&self, id: ChunkId, plain: ChunkBuffer) -> Result<Frame> {
         let (idle, level) = (Arc::clone(&self.idle), self.level);
         on_cpu(&self.slots, move || {
             let reused = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut workspace = reused.map_or_else(|| Workspace::new(level), Ok)?;
-            let frame = workspace.frame(id, &plain);
+            let frame = workspace.frame(id, plain);
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
             frame
         })
@@ -50,31 +50,37 @@ impl Workspace {
         Ok(Self { compressor, stored: Vec::new() })
     }
 
-    fn frame(&mut self, id: ChunkId, plain: &Bytes) -> Result<Frame> {
-        let worthwhile = plain.len() - plain.len().div_ceil(64);
+    fn frame(&mut self, id: ChunkId, mut chunk: ChunkBuffer) -> Result<Frame> {
+        let plain_bytes = length_of(&chunk)?;
+        let worthwhile = chunk.as_ref().len() - chunk.as_ref().len().div_ceil(64);
         // The buffer ends where compression is no longer worthwhile, so zstd gives up there by itself.
         self.stored.resize(worthwhile, 0);
-        let (codec, payload) =
-            match self.compressor.compress_to_buffer(plain.as_ref(), self.stored.as_mut_slice()) {
-                Ok(length) => (Codec::Zstd, Bytes::copy_from_slice(&self.stored[..length])),
-                Err(_too_long) => (Codec::Raw, plain.clone()),
-            };
-        let bytes =
-            |length: usize| u32::try_from(length).map_err(|_| Error::Internal("A chunk is too long".into()));
-        let header =
-            FrameHeader { id, plain_bytes: bytes(plain.len())?, stored_bytes: bytes(payload.len())?, codec };
-        Ok(Frame { header, payload })
+        let codec = match self.compressor.compress_to_buffer(chunk.as_ref(), self.stored.as_mut_slice()) {
+            Ok(length) => {
+                chunk.replace(&self.stored[..length]);
+                Codec::Zstd
+            }
+            Err(_too_long) => Codec::Raw,
+        };
+        let header = FrameHeader { id, plain_bytes, stored_bytes: length_of(&chunk)?, codec };
+        Ok(Frame { header, payload: chunk.into_payload() })
     }
+}
+
+fn length_of(chunk: &ChunkBuffer) -> Result<u32> {
+    u32::try_from(chunk.as_ref().len()).map_err(|_| Error::Internal("A chunk is too long".into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::chunk_pool::ChunkPool;
 
     async fn frame_of(plain: Vec<u8>) -> Frame {
-        let plain = Bytes::from(plain);
+        let mut buffer = ChunkPool::new(1).take().await.unwrap();
+        buffer.bytes_mut().extend_from_slice(&plain);
         let compressor = ChunkCompressor::new(1, Arc::new(Semaphore::new(1)));
-        compressor.frame(ChunkId::of(&plain), plain).await.unwrap()
+        compressor.frame(ChunkId::of(&plain), buffer).await.unwrap()
     }
 
     #[tokio::test]

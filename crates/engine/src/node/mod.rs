@@ -3,6 +3,7 @@
 mod batcher;
 mod capture;
 mod capture_counters;
+mod chunk_pool;
 mod compressor;
 mod hub_client;
 mod nbd_export;

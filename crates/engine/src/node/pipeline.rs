@@ -5,19 +5,20 @@
 //!   └─ channel ─► batches: a few in flight, each offers, compresses what is missing, and sends it
 //! ```
 //!
-//! A chunk holds its share of the memory from before it is read until the Hub has it, is known to have it, or it
-//! turns out to be zero. Nothing waits for memory while it holds some, so the stages cannot block each other.
+//! A chunk holds one buffer from before it is read until the Hub has it, is known to have it, or it turns out to be
+//! zero. Nothing waits for a buffer while it holds one, so the stages cannot block each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::try_join_all;
 use sendense_disk::BlockSource;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::batcher::{Batch, Hashed, HashedChunk, id_of};
 use super::capture_counters::{CaptureCounters, add};
+use super::chunk_pool::{ChunkBuffer, ChunkPool};
 use super::compressor::ChunkCompressor;
 use super::hub_client::{Frame, HubClient};
 use super::plan::Plan;
@@ -42,9 +43,8 @@ pub(super) struct Pipeline {
     pub(super) compressor: ChunkCompressor,
     /// Calculations at the same time.
     pub(super) cpu: Arc<Semaphore>,
-    /// Bytes of chunks at the same time.
-    pub(super) memory: Arc<Semaphore>,
-    pub(super) memory_bytes: usize,
+    /// Chunks at the same time.
+    pub(super) pool: Arc<ChunkPool>,
     pub(super) counters: Arc<CaptureCounters>,
     /// Numbers the offers.
     pub(super) offers: AtomicU64,
@@ -68,10 +68,8 @@ impl Pipeline {
     ) -> Result<()> {
         let mut tasks = JoinSet::new();
         for index in indexes {
-            let length = self.geometry.chunk_bytes_at(index).ok_or_else(|| bug("a plan beyond the disk"))?;
-            let memory = Arc::clone(&self.memory).acquire_many_owned(length).await;
-            let memory = memory.map_err(|_| bug("closed memory"))?;
-            tasks.spawn(Arc::clone(&self).read_and_hash(index, length, memory, hashed.clone()));
+            let buffer = self.pool.take().await?;
+            tasks.spawn(Arc::clone(&self).read_and_hash(index, buffer, hashed.clone()));
             while let Some(done) = tasks.try_join_next() {
                 joined(done)?;
             }
@@ -86,19 +84,21 @@ impl Pipeline {
     async fn read_and_hash(
         self: Arc<Self>,
         index: u64,
-        length: u32,
-        memory: OwnedSemaphorePermit,
+        mut buffer: ChunkBuffer,
         hashed: mpsc::Sender<Hashed>,
     ) -> Result<()> {
+        let length = self.geometry.chunk_bytes_at(index).ok_or_else(|| bug("a plan beyond the disk"))?;
         let offset = index * u64::from(self.geometry.chunk_bytes());
-        let plain = self.source.read(offset, length as usize).await.map_err(Error::SourceRead)?;
-        if plain.len() != length as usize {
+        let read = self.source.read_into(offset, length as usize, buffer.bytes_mut());
+        read.await.map_err(Error::SourceRead)?;
+        if buffer.as_ref().len() != length as usize {
             return Err(bug("a read of another length"));
         }
         add(&self.counters.read, u64::from(length));
-        let (plain, id) = on_cpu(&self.cpu, move || (plain.clone(), id_of(&plain))).await?;
+        let hash = move || (id_of(buffer.as_ref()), buffer);
+        let (id, plain) = on_cpu(&self.cpu, hash).await?;
         let result = if let Some(id) = id {
-            Hashed::Data(HashedChunk { entry: Entry { index, id }, plain, memory })
+            Hashed::Data(HashedChunk { entry: Entry { index, id }, plain })
         } else {
             add(&self.counters.zero, u64::from(length));
             self.zero_chunks.fetch_add(1, Ordering::Relaxed);
@@ -109,8 +109,8 @@ impl Pipeline {
     }
 
     async fn send_all(self: Arc<Self>, mut hashed: mpsc::Receiver<Hashed>) -> Result<()> {
-        // A batch may hold its part of the memory only, so that several are in flight and reading goes on.
-        let part = self.memory_bytes / (BATCHES_MAX + 2) / self.geometry.chunk_bytes() as usize;
+        // A batch may hold its part of the buffers only, so that several are in flight and reading goes on.
+        let part = self.pool.buffers() / (BATCHES_MAX + 2);
         let chunks_max = part.clamp(1, self.opened.offer_entries_max.min(256));
         let mut batches = JoinSet::new();
         while let Some(batch) = Batch::next(&mut hashed, chunks_max).await {
@@ -128,25 +128,17 @@ impl Pipeline {
     async fn send_batch(self: Arc<Self>, mut batch: Batch) -> Result<()> {
         let offer = self.offer_of(batch.entries(), batch.zero_runs());
         let answer = self.client.offer(&offer).await?;
-        let wanted = batch.chunks.into_iter().zip(answer.0).filter(|(_, is_wanted)| *is_wanted);
-        let frames = try_join_all(wanted.map(|(chunk, _)| self.compress(chunk))).await?;
-        for upload in uploads(frames, self.opened.upload_bytes_max) {
-            let (frames, memory): (Vec<_>, Vec<_>) = upload.into_iter().unzip();
-            let accepted = self.client.send_chunks(self.opened.attempt, &frames).await?;
-            drop((frames, memory));
+        // Collected at once, because what is not wanted gives its buffer back here.
+        let wanted: Vec<_> =
+            batch.chunks.into_iter().zip(answer.0).filter(|(_, is_wanted)| *is_wanted).collect();
+        let frames = wanted.into_iter().map(|(chunk, _)| self.compressor.frame(chunk.entry.id, chunk.plain));
+        for upload in uploads(try_join_all(frames).await?, self.opened.upload_bytes_max) {
+            let accepted = self.client.send_chunks(self.opened.attempt, &upload).await?;
+            drop(upload);
             add(&self.counters.new, accepted.new_bytes);
             add(&self.counters.stored, accepted.stored_bytes);
         }
         Ok(())
-    }
-
-    /// The chunk as a frame, with as much of its memory as the frame still needs.
-    async fn compress(&self, chunk: HashedChunk) -> Result<(Frame, OwnedSemaphorePermit)> {
-        let HashedChunk { entry, plain, mut memory } = chunk;
-        let frame = self.compressor.frame(entry.id, plain).await?;
-        let saved = frame.header.plain_bytes - frame.header.stored_bytes;
-        drop(memory.split(saved as usize));
-        Ok((frame, memory))
     }
 
     async fn declare_zeros(&self, zero: &[ZeroRun]) -> Result<()> {
@@ -163,12 +155,12 @@ impl Pipeline {
 }
 
 /// Divides frames into uploads of about [`UPLOAD_BYTES`], never more than the Hub takes.
-fn uploads<T>(frames: Vec<(Frame, T)>, bytes_max: usize) -> Vec<Vec<(Frame, T)>> {
+fn uploads(frames: Vec<Frame>, bytes_max: usize) -> Vec<Vec<Frame>> {
     let target = UPLOAD_BYTES.min(bytes_max);
-    let mut uploads: Vec<Vec<(Frame, T)>> = Vec::new();
+    let mut uploads: Vec<Vec<Frame>> = Vec::new();
     let mut size = usize::MAX;
     for frame in frames {
-        let length = FRAME_HEADER_BYTES + frame.0.payload.len();
+        let length = FRAME_HEADER_BYTES + frame.payload.len();
         match uploads.last_mut() {
             Some(upload) if size + length <= target => {
                 upload.push(frame);
