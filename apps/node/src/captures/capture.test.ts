@@ -339,6 +339,13 @@ test('a cancel during the commit comes too late: the restore point may exist alr
   expect(await capture.run()).toMatchObject({ state: 'succeeded' })
 })
 
+test('a Node that is expelled during the commit does not wait for an answer that will not come', async () => {
+  const capture = aCapture()
+  hub.onCallOf.set('commitCapture', () => capture.cancel(new AppError('node-revoked')))
+  expect(await capture.run()).toMatchObject({ state: 'failed', failure: { code: 'node-revoked' } })
+  expectNothingLeft()
+})
+
 test('a stop of the Node is a failure with its own code', async () => {
   const capture = aCapture()
   onRead = () => capture.cancel(new AppError('job-interrupted', { detail: 'Stopped' }))

@@ -57,6 +57,8 @@ export class Capture {
   readonly #deps: CaptureDeps
   readonly #log: Logger
   readonly #cancelled = new AbortController()
+  /** The Hub will never answer this Node again. */
+  readonly #expelled = new AbortController()
   readonly #steps: CaptureSteps
   readonly #progress: CaptureProgress
   #outcome: CaptureOutcome | undefined
@@ -79,9 +81,13 @@ export class Capture {
     }
   }
 
-  /** Asks the capture to stop. It ends when it has cleaned up; a commit that was ordered is waited for. */
+  /**
+   * Asks the capture to stop. It ends when it has cleaned up. A commit that was ordered is waited for, unless the Hub
+   * has expelled this Node: then no answer will come.
+   */
   cancel(reason: AppError): void {
     this.#cancelled.abort(reason)
+    if (reason.code === 'node-revoked' || reason.code === 'node-rejected') this.#expelled.abort(reason)
   }
 
   /** Runs to the end. Never rejects: how it ended is the result. */
@@ -171,7 +177,7 @@ export class Capture {
   async #commit(): Promise<void> {
     this.#cancelled.signal.throwIfAborted()
     const params = { jobId: this.order.jobId, disks: this.#progress.bytesOfDisks() }
-    await this.#ask(hub => hub.commitCapture(params), new AbortController().signal)
+    await this.#ask(hub => hub.commitCapture(params), this.#expelled.signal)
   }
 
   /** Bounded in time: a snapshot must not grow for ever because the Hub is away. */

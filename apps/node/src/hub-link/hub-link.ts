@@ -140,7 +140,7 @@ export class HubLink {
       await this.#greet(tunnel, end)
       const { code, reason } = await tunnel.closed
       log.warn('The connection to the Hub has ended', { code, reason })
-      if (code === REVOKED) tokens.forget()
+      if (code === REVOKED) this.#askAgainAtOnce()
     } finally {
       signal.removeEventListener('abort', leave)
       tunnel.close()
@@ -179,6 +179,12 @@ export class HubLink {
     this.#tunnel = tunnel
     this.#up.resolve()
     log.info('Connected to the Hub', { hubVersion: hub.version })
+  }
+
+  /** The Hub has cut us off on purpose: no time is to be lost until we know whether that is for good. */
+  #askAgainAtOnce(): void {
+    this.#deps.tokens.forget()
+    this.#backoff.reset()
   }
 
   #goDown(): void {
