@@ -86,5 +86,10 @@ async function ledgerEntries({ node }: Stage): Promise<string[]> {
     if (parsed.op === 'set') open.set(parsed.id, parsed.entry)
     else open.delete(parsed.id)
   }
-  return [...open.values()].map(entry => `ledger entry ${entry.kind}`)
+  return [...open.values()].filter(isOfSomething).map(entry => `ledger entry ${entry.kind}`)
+}
+
+/** Not an order for a snapshot that was never answered and not found: the Node looks for it once more, for a minute. */
+function isOfSomething(entry: LedgerEntry): boolean {
+  return entry.kind !== 'snapshot' || entry.absentAt === null
 }
