@@ -5,6 +5,7 @@
 //! `unindexed`, `index`.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -38,6 +39,8 @@ pub(crate) struct Catalog {
     files: tokio::sync::Mutex<Files>,
     unindexed: Mutex<Unindexed>,
     index: RwLock<Index>,
+    /// How often the index was read anew: only then can an entry disappear from it.
+    generation: AtomicU64,
 }
 
 /// The index files that were read or written.
@@ -70,6 +73,7 @@ impl Catalog {
             files: tokio::sync::Mutex::default(),
             unindexed: Mutex::default(),
             index: RwLock::default(),
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -96,6 +100,11 @@ impl Catalog {
         }
         *files = self.read_anew(listed).await?;
         Ok(())
+    }
+
+    /// While this number stays the same, the index only grows.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
     }
 
     /// The index files that could not be read.
@@ -204,6 +213,7 @@ impl Catalog {
             index.insert(pack.id, pack.blobs());
         }
         *self.index_mut() = index;
+        self.generation.fetch_add(1, Ordering::Relaxed);
         Ok(Files { known: listed, damaged })
     }
 

@@ -3,11 +3,11 @@
 //! A restore point exists from the moment its snapshot file does, so that file comes last, and before it is written
 //! everything it refers to is proved to be there:
 //!
-//! 1. packs of all chunks, and index files that name them (a flush);
+//! 1. packs of all chunks;
 //! 2. every chunk of every file is in the index, and the lengths add up to the size of the file;
-//! 3. trees, in packs of their own, and their index file;
-//! 4. the index files we know are still there (or the index is read anew), a complete listing of the packs shows
-//!    each one with its size, our lock is still there, and with that knowledge 2 holds again;
+//! 3. trees, in packs of their own, and then the index file that names all packs that were in none;
+//! 4. the index files we know are still there, a complete listing of the packs shows each one with its size, and
+//!    our lock is still there; if anything of that has changed, 2 is proved again with what is left;
 //! 5. the snapshot file.
 //!
 //! A crash before 5 leaves packs that the next capture uses, and trees that a prune removes.
@@ -38,7 +38,8 @@ pub(crate) async fn commit(
 ) -> Result<SnapshotId> {
     lock.check().await?;
     check_names(&point)?;
-    repository.packer.flush(mark).await?;
+    repository.packer.flush_packs(mark).await?;
+    let generation = repository.catalog.generation();
     check_content(repository, &point.files)?;
 
     let (point, trees) = blocking(move || Trees::encode(point)).await?;
@@ -46,9 +47,11 @@ pub(crate) async fn commit(
     repository.packer.flush(mark).await?;
 
     repository.catalog.refresh().await?;
-    repository.catalog.verify_packs().await?;
+    let listing = repository.catalog.verify_packs().await?;
     lock.confirm().await?;
-    check_content(repository, &point.files)?;
+    if repository.catalog.generation() != generation || !listing.missing.is_empty() {
+        check_content(repository, &point.files)?;
+    }
     for tree in trees.ids() {
         find(&repository.catalog.index(), BlobKind::Tree, tree.as_bytes())?
             .ok_or(Error::TreeMissing { id: tree })?;

@@ -101,3 +101,46 @@ fn take<const N: usize>(plain: &mut &[u8]) -> Option<[u8; N]> {
     *plain = tail;
     Some(*head)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pack_with_header(key: &Key, plain: &[u8]) -> Vec<u8> {
+        let mut pack = key.seal(plain);
+        let length = u32::try_from(pack.len()).unwrap();
+        pack.extend_from_slice(&length.to_le_bytes());
+        pack
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_pack_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(parse(&Key::random(), &bytes).is_err());
+        }
+
+        #[test]
+        fn any_authentic_header_is_read_or_refused(plain in prop::collection::vec(0..5_u8, 0..300)) {
+            let key = Key::random();
+            if let Ok(blobs) = parse(&key, &pack_with_header(&key, &plain)) {
+                prop_assert_eq!(size_bytes(&blobs), plain.len() as u64);
+            }
+        }
+
+        #[test]
+        fn entries_survive(blobs in prop::collection::vec((any::<[u8; 32]>(), 32..100_u32, 0..9_u32, any::<bool>()), 1..20)) {
+            let key = Key::random();
+            let mut pack = Vec::new();
+            let mut expected = Vec::new();
+            for (id, length, uncompressed, is_tree) in blobs {
+                let kind = if is_tree { BlobKind::Tree } else { BlobKind::Data };
+                let offset = u32::try_from(pack.len()).unwrap();
+                pack.resize(pack.len() + length as usize, 7);
+                expected.push(PackedBlob { kind, id, offset, length, uncompressed });
+            }
+            pack.extend_from_slice(&encode(&key, &expected).unwrap());
+            prop_assert_eq!(parse(&key, &pack), Ok(expected));
+        }
+    }
+}

@@ -151,6 +151,12 @@ impl Packer {
     /// Waits until everything that was added before is durable and in an index file. Fails when a pack could not be
     /// written since the mark.
     pub(crate) async fn flush(&self, mark: FailureMark) -> Result<()> {
+        self.flush_packs(mark).await?;
+        self.core.catalog.write_index().await
+    }
+
+    /// As [`Self::flush`], without the index file.
+    pub(crate) async fn flush_packs(&self, mark: FailureMark) -> Result<()> {
         let everyone = acquire(&self.core.workers, self.core.limits.workers).await?;
         for pack in self.core.take_idle() {
             self.core.write_soon(&Handle::current(), pack)?;
@@ -158,8 +164,7 @@ impl Packer {
         let ticket = self.core.in_flight.next_ticket();
         drop(everyone);
         self.core.in_flight.wait_until(ticket).await;
-        self.check(mark)?;
-        self.core.catalog.write_index().await
+        self.check(mark)
     }
 
     /// An empty pack of trees, which does not count for the memory of chunks.
@@ -173,7 +178,7 @@ impl Packer {
         )
     }
 
-    /// Writes a pack of trees in the background; [`Self::flush`] waits for it.
+    /// Writes a pack of trees in the background; a flush waits for it.
     pub(crate) fn write_tree_pack(&self, pack: OpenPack) -> Result<()> {
         self.core.write_soon(&Handle::current(), pack)
     }

@@ -96,6 +96,14 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_name_survives_and_any_text_is_a_name_or_refused(name in ".*", text in r#"[\\\\"a-zA-Z0-9]*"#) {
+            proptest::prop_assert_eq!(unquote(&quote(&name)), Some(name));
+            let _ = unquote(&text);
+        }
+    }
+
     #[test]
     fn the_escapes_of_go_are_understood() {
         let quoted = r#"\a\b\f\n\r\t\v\\\"\x41\101\u00e9\U0001f5a5"#;
