@@ -1,9 +1,11 @@
 //! A repository as the Hub uses it.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use sendense_repo::{CheckOptions, InitOptions, LockTiming, RestorePoint, Secret};
+use futures::{StreamExt, TryStreamExt, stream};
+use sendense_repo::{CheckOptions, InitOptions, LockTiming, RestorePoint, Secret, SnapshotId};
 use sendense_storage::{FileKind, LocalStorage, Retry, RetryPolicy, Storage};
 use tokio_util::sync::CancellationToken;
 
@@ -13,19 +15,24 @@ use crate::restore::{RestoreCounters, RestoreOptions, RestoreReport, restore_dis
 use crate::restore_point::{parse_id, path_of};
 use crate::{Code, Error, Result};
 
+/// Restore points whose files are read at a time.
+const READS_MAX: usize = 4;
+
 /// An open repository. Clones are the same repository.
 #[derive(Clone)]
 pub struct Repository {
     inner: Arc<sendense_repo::Repository>,
     /// Captures that were begun here and may still be open.
     captures: Arc<Mutex<Vec<Weak<Owner>>>>,
+    /// Files of restore points that were listed.
+    names: Arc<Mutex<HashMap<SnapshotId, Vec<String>>>>,
 }
 
 impl Repository {
     /// Wraps an open repository.
     #[must_use]
     pub fn new(repository: sendense_repo::Repository) -> Self {
-        Self { inner: Arc::new(repository), captures: Arc::default() }
+        Self { inner: Arc::new(repository), captures: Arc::default(), names: Arc::default() }
     }
 
     /// Makes a repository in a folder that is empty or absent.
@@ -53,30 +60,41 @@ impl Repository {
         self.inner.id()
     }
 
-    /// All restore points, oldest first.
+    /// All restore points, oldest first. One that is damaged is listed without files.
     ///
     /// # Errors
     /// Those of the repository.
     pub async fn restore_points(&self) -> Result<Vec<RestorePointInfo>> {
         let mut points = self.inner.restore_points().await?;
         points.sort_by_key(|point| point.time);
-        let mut infos = Vec::with_capacity(points.len());
-        for point in points {
-            infos.push(self.info(point).await?);
-        }
-        Ok(infos)
+        let infos = stream::iter(points).map(|point| self.info(point)).buffered(READS_MAX);
+        infos.try_collect().await
     }
 
     async fn info(&self, point: RestorePoint) -> Result<RestorePointInfo> {
-        let files = self.inner.files(&point.id).await?;
+        let files = match self.files(&point.id).await {
+            Err(Error::RestorePointDamaged(_)) => Vec::new(),
+            files => files?,
+        };
+        let RestorePoint { id, time, hostname, tags, .. } = point;
+        Ok(RestorePointInfo { id: id.to_string(), time, hostname, tags, files })
+    }
+
+    /// The names of a restore point's files. They are remembered: reading them costs as much as the lists of its
+    /// disks are long, and they never change.
+    async fn files(&self, id: &SnapshotId) -> Result<Vec<String>> {
+        if let Some(files) = self.names().get(id) {
+            return Ok(files.clone());
+        }
+        let entries = self.inner.files(id).await.map_err(Error::of_reading)?;
         let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
-        Ok(RestorePointInfo {
-            id: point.id.to_string(),
-            time: point.time,
-            hostname: point.hostname,
-            tags: point.tags,
-            files: files.iter().map(|file| name(&file.path)).collect(),
-        })
+        let files: Vec<_> = entries.iter().map(|entry| name(&entry.path)).collect();
+        self.names().insert(*id, files.clone());
+        Ok(files)
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<SnapshotId, Vec<String>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A small text file of a restore point.

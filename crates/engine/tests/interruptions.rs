@@ -10,7 +10,10 @@ use std::time::Duration;
 use lab::{CHUNK, CHUNK_LEN, Lab, capture, commit_options, mixed_disk, noise, source};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use sendense_engine::{Areas, CaptureCounters, Code, RestoreCounters, RestoreOptions, capture_disk};
+use sendense_engine::{
+    Areas, CaptureCounters, Code, Repository, RestoreCounters, RestoreOptions, Secret, capture_disk,
+};
+use sendense_storage::MemoryStorage;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -105,6 +108,48 @@ async fn what_was_stored_before_the_hub_went_away_is_not_sent_again() {
     let (report, point) = lab.back_up(&disk, Areas::Whole, None).await;
     assert_eq!(report.progress.new_bytes, disk.len() as u64 - stored);
     assert!(lab.restore(&point, "2000").await == disk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_of_a_hub_that_died_are_found_again() {
+    let lab = Lab::new().await;
+    let folder = lab.folder.path().join("repository");
+    let (path, password) = (folder.to_str().unwrap(), Secret::new("password"));
+    let dying = Lab { repository: Repository::init_local(path, &password).await.unwrap(), ..lab };
+    let disk = noise(6, 80 * CHUNK_LEN);
+    let session = dying.begin().await;
+    session.begin_disk("2000", disk.len() as u64, None).await.unwrap();
+    capture(source(&disk), &dying.options(&session, "2000", Areas::Whole)).await.unwrap();
+    // Neither commit nor abort: what a process that is killed leaves is what it had written by then.
+    drop(session);
+    let repository = Repository::open_local(path, &password).await.unwrap();
+    let adopted = repository.adopt_orphans().await.unwrap();
+    assert!(adopted.packs > 0 && adopted.chunks > 0, "{adopted:?}");
+
+    let lab = Lab { repository, ..dying };
+    assert!(lab.repository.restore_points().await.unwrap().is_empty());
+    let (report, point) = lab.back_up(&disk, Areas::Whole, None).await;
+    assert_eq!(report.progress.new_bytes, disk.len() as u64 - adopted.chunks * CHUNK);
+    assert!(lab.restore(&point, "2000").await == disk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_repository_ends_the_capture_and_lists_nothing() {
+    let lab = Lab::with_storage(MemoryStorage::with_total_bytes(24 << 20)).await;
+    let (small, large) = (noise(7, 4 * CHUNK_LEN), noise(8, 80 * CHUNK_LEN));
+    let (_, point) = lab.back_up(&small, Areas::Whole, None).await;
+    let session = lab.begin().await;
+    session.begin_disk("2000", large.len() as u64, None).await.unwrap();
+    let captured = capture(source(&large), &lab.options(&session, "2000", Areas::Whole)).await;
+    // Packs are written in the background, so it is the capture or the commit that meets the full disk first.
+    let error = match captured {
+        Ok(_) => session.commit(commit_options()).await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(error.code(), Code::RepositoryFull, "{}", error.full_text());
+    let _fails_too = session.abort().await;
+    assert_eq!(lab.repository.restore_points().await.unwrap().len(), 1);
+    assert!(lab.restore(&point, "2000").await == small);
 }
 
 #[tokio::test(flavor = "multi_thread")]

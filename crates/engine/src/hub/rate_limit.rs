@@ -13,7 +13,7 @@ pub(crate) struct RateLimit {
 }
 
 impl RateLimit {
-    /// `bytes_per_second` must not be 0.
+    /// 0 is taken as 1.
     pub(crate) fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second: bytes_per_second.max(1), paid_at: Mutex::new(Instant::now()) }
     }

@@ -70,7 +70,36 @@ pub fn disk_path(capture: &str, disk: &str, operation: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::ChunkId;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_decoder_panic(mut body in vec(any::<u8>(), 0..200), magic in 0..4_usize) {
+            if let Some(magic) = ["SDO1", "SDA1", "SDC1"].get(magic) && body.len() >= 4 {
+                body[..4].copy_from_slice(magic.as_bytes());
+            }
+            let _ = Offer::decode(&body);
+            let _ = Answer::decode(&body, body.len());
+            let _ = ChunksHeader::decode(&body);
+            let _ = FrameHeader::decode(&body);
+        }
+
+        #[test]
+        fn what_is_decoded_is_what_was_encoded(
+            (attempt, number) in any::<(u32, u64)>(),
+            entries in vec(any::<(u64, [u8; 32])>(), 0..20),
+            runs in vec((any::<u64>(), 1..u64::MAX), 0..20),
+        ) {
+            let entries = entries.into_iter().map(|(index, id)| Entry { index, id: ChunkId::from_bytes(id) });
+            let zero_runs = runs.into_iter().map(|(first, count)| ZeroRun { first, count });
+            let offer = Offer { attempt, number, entries: entries.collect(), zero_runs: zero_runs.collect() };
+            prop_assert_eq!(Offer::decode(&offer.encode()), Ok(offer));
+        }
+    }
 
     #[test]
     fn names_that_could_leave_their_place_in_a_path_are_refused() {

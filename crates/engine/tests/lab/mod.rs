@@ -14,6 +14,7 @@ use sendense_engine::{
     Target, TextFile, capture_disk,
 };
 use sendense_repo::{InitOptions, Kdf, Secret};
+use sendense_storage::MemoryStorage;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const CHUNK_BYTES: u32 = 512 << 10;
@@ -30,7 +31,11 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) async fn new() -> Self {
-        let storage = Arc::new(sendense_storage::MemoryStorage::new());
+        Self::with_storage(MemoryStorage::new()).await
+    }
+
+    pub(crate) async fn with_storage(storage: MemoryStorage) -> Self {
+        let storage = Arc::new(storage);
         let init = InitOptions { kdf: Kdf::Fixed { log_n: 10, r: 8, p: 1 }, ..InitOptions::default() };
         let repository =
             sendense_repo::Repository::init(storage, &Secret::new("password"), init).await.unwrap();
