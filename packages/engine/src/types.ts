@@ -123,6 +123,7 @@ export interface AdoptReport {
 export interface Repository extends AsyncDisposable {
   /** The id in the repository's own config: the same wherever it is mounted. */
   readonly id: string
+  /** All restore points, oldest first; one whose lists are damaged has no paths. */
   restorePoints(): Promise<readonly RestorePointInfo[]>
   /** A small text file of a restore point. */
   readText(restorePointId: string, path: string): Promise<string>
