@@ -12,7 +12,13 @@ import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { Backup, BackupsStore } from './backups.store.ts'
 import { planDisk } from './base-selection.ts'
-import { type ActiveCapture, type CaptureRegistry, endCapture, mergeReasons } from './capture-registry.ts'
+import {
+  type ActiveCapture,
+  type CaptureRegistry,
+  type Committed,
+  endCapture,
+  mergeReasons,
+} from './capture-registry.ts'
 import { findBase } from './find-base.ts'
 import {
   backupTag,
@@ -63,8 +69,8 @@ export class CaptureHandlers {
         this.#options.ports.jobs.report(own(params).backup.jobId, params.disks)
         return {}
       },
-      planCapture: params => this.#plan(own(params), params),
-      beginDisk: params => this.#beginDisk(own(params), params),
+      planCapture: async params => this.#plan(own(params), params),
+      beginDisk: async params => this.#beginDisk(own(params), params),
       commitCapture: params => this.#commit(nodeId, params),
       finishCapture: async params => this.#finish(nodeId, params),
     }
@@ -138,6 +144,9 @@ export class CaptureHandlers {
   async #beginDisk(capture: ActiveCapture, params: Params<'beginDisk'>) {
     const { session, facts, base } = planned(capture)
     const { diskKey, sizeBytes, mode } = params
+    const begun = capture.disks.get(diskKey)
+    // The Node asks again when the link broke before the answer.
+    if (begun?.mode === mode && begun.sizeBytes === sizeBytes) return {}
     const disk = diskOf(facts.manifest, diskKey)
     const before = base?.disks.find(one => one.key === diskKey)
     if (mode === 'incremental' && (!base || !before)) {
@@ -173,29 +182,33 @@ export class CaptureHandlers {
     return {}
   }
 
-  async #commit(nodeId: NodeId, params: Params<'commitCapture'>) {
+  /** Asked again, because the link broke before the answer, it answers the same: there is one commit a capture. */
+  async #commit(nodeId: NodeId, params: Params<'commitCapture'>): Promise<Committed> {
     const capture = this.#options.captures.ofNode(nodeId, params.jobId)
-    if (capture.committed) return capture.committed
+    capture.committing ??= this.#makeRestorePoint(capture, params.disks)
+    return capture.committing
+  }
+
+  async #makeRestorePoint(
+    capture: ActiveCapture,
+    disks: Params<'commitCapture'>['disks'],
+  ): Promise<Committed> {
     const { session } = planned(capture)
-    const manifest = manifestOf(capture, params.disks, session.counters().disks)
-    const report = await session
+    const { store, clock, log } = this.#options
+    const backupId = capture.backup.id
+    const manifest = manifestOf(capture, disks, session.counters().disks)
+    const { restorePointId } = await session
       .commit({
         hostname: manifest.vm.name,
         time: new Date(manifest.capturedAt),
-        tags: ['sendense', backupTag(capture.backup.id)],
+        tags: ['sendense', backupTag(backupId)],
         files: [{ name: MANIFEST_FILE, text: JSON.stringify(manifest, null, 2) }],
         ...(capture.base && { parent: capture.base.restorePointId }),
       })
       .catch(throwFromEngine)
-    const { restorePointId } = report
-    capture.committed = { backupId: capture.backup.id, restorePointId }
-    const finishedAt = this.#options.clock.now()
-    await this.#options.store.complete(
-      capture.backup.id,
-      completionOf(manifest, { restorePointId, finishedAt }),
-    )
-    this.#options.log.info('A restore point was made', { backupId: capture.backup.id, restorePointId })
-    return capture.committed
+    await store.complete(backupId, completionOf(manifest, { restorePointId, finishedAt: clock.now() }))
+    log.info('A restore point was made', { backupId, restorePointId })
+    return { backupId, restorePointId }
   }
 
   /** The Node may say it twice, or of a capture that the Hub has forgotten: both are fine. */

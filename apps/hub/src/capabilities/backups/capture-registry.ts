@@ -23,6 +23,12 @@ export interface CaptureOutcome {
   leftovers: readonly string[]
 }
 
+/** The restore point that a capture has become. */
+export interface Committed {
+  backupId: BackupId
+  restorePointId: string
+}
+
 /** What the Node said about the VM when its snapshot was taken. */
 export interface CaptureFacts {
   capturedAt: Date
@@ -43,7 +49,8 @@ export interface ActiveCapture {
   session: CaptureSession | undefined
   facts: CaptureFacts | undefined
   readonly disks: Map<number, Pick<BackupDisk, 'key' | 'file' | 'sizeBytes' | 'mode' | 'reasons'>>
-  committed: { backupId: BackupId; restorePointId: string } | undefined
+  /** Set by the first `commitCapture`; all others wait for the same. */
+  committing: Promise<Committed> | undefined
   readonly outcome: PromiseWithResolvers<CaptureOutcome>
 }
 

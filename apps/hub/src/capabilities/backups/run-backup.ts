@@ -58,7 +58,7 @@ export async function runBackup(
   try {
     const capture = await register(input, backup, vm, options)
     const outcome = await order(capture, input, run, options)
-    return settle(capture, outcome)
+    return await settle(capture, outcome)
   } catch (error) {
     // The reason of the signal, a cancel or a stop, is why everything else failed.
     const failure = AppError.from(run.signal.aborted ? run.signal.reason : error).toFailure()
@@ -119,7 +119,7 @@ async function register(
     session: undefined,
     facts: undefined,
     disks: new Map(),
-    committed: undefined,
+    committing: undefined,
     outcome: Promise.withResolvers<CaptureOutcome>(),
   }
   options.captures.add(capture)
@@ -168,7 +168,9 @@ function cancelAtNode(capture: ActiveCapture, jobId: JobId, { ports, clock, log 
   })
 }
 
-function settle({ committed }: ActiveCapture, outcome: CaptureOutcome) {
+async function settle({ committing }: ActiveCapture, outcome: CaptureOutcome) {
+  // A commit that has begun decides, even when the Node went away meanwhile; its failure is told by the outcome.
+  const committed = await committing?.catch(() => undefined)
   if (committed) {
     // The restore point is there and whole, whatever happened to the clean-up after it.
     return { ...committed, leftovers: outcome.leftovers }
