@@ -110,7 +110,9 @@ impl CaptureSession {
             return Err(Error::Request(format!("{:?} is not a name for a capture", options.capture_id)));
         }
         if options.bytes_per_second_max == Some(0) {
-            return Err(Error::Request("With a limit of 0 bytes per second nothing would ever arrive".into()));
+            return Err(Error::Request(
+                "With a limit of 0 bytes per second nothing would ever arrive".into(),
+            ));
         }
         Geometry::new(0, options.chunk_bytes)?;
         let ticket = Ticket::generate(options.ticket_lifetime)?;
