@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt};
-use sendense_storage::{FileKind, Storage};
+use sendense_storage::{ErrorKind, FileKind, Storage};
 
 use crate::blocking::blocking;
 use crate::crypto::Key;
@@ -20,6 +20,9 @@ use crate::{Error, IndexId, PackId, Result, sealed_json};
 
 /// Index files read at a time. One takes some 50 MB of memory while it is read.
 const READS_MAX: usize = 4;
+
+/// How often a refresh begins again because another tool replaces index files meanwhile.
+const REFRESHES_MAX: usize = 3;
 
 /// Other tools read a whole index file into memory.
 const BLOBS_PER_FILE: usize = 50_000;
@@ -48,6 +51,8 @@ pub(crate) struct Catalog {
 struct Files {
     known: HashSet<IndexId>,
     damaged: Vec<DamagedIndex>,
+    /// Packs that another tool will remove.
+    marked: HashSet<PackId>,
 }
 
 /// Packs that are durable and in no index file yet.
@@ -89,17 +94,25 @@ impl Catalog {
     /// somebody has pruned, and everything is read anew.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let mut files = self.files.lock().await;
+        for _ in 1..REFRESHES_MAX {
+            match self.refresh_once(&mut files).await {
+                // A file has vanished between the listing and the reading.
+                Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => {}
+                result => return result,
+            }
+        }
+        self.refresh_once(&mut files).await
+    }
+
+    async fn refresh_once(&self, files: &mut Files) -> Result<()> {
         let entries = self.storage.list(FileKind::Index).await?;
         let listed: HashSet<IndexId> = entries.iter().map(|entry| entry.id.into()).collect();
-        if files.known.is_subset(&listed) && !files.known.is_empty() {
-            let new: Vec<IndexId> = listed.difference(&files.known).copied().collect();
-            if !new.is_empty() {
-                self.read_new(&mut files, new).await?;
-            }
+        if files.known.is_empty() || !files.known.is_subset(&listed) {
+            *files = self.read_anew(listed).await?;
             return Ok(());
         }
-        *files = self.read_anew(listed).await?;
-        Ok(())
+        let new: Vec<IndexId> = listed.difference(&files.known).copied().collect();
+        self.read_new(files, new).await
     }
 
     /// While this number stays the same, the index only grows.
@@ -153,19 +166,20 @@ impl Catalog {
     /// size; their blobs count as absent from now on. Also returns the packs that no index file names.
     pub(crate) async fn verify_packs(&self) -> Result<PackListing> {
         // No refresh meanwhile: it may number the packs anew.
-        let _files = self.files.lock().await;
+        let files = self.files.lock().await;
         let known_len = self.index().packs_len();
         let entries = self.storage.list(FileKind::Pack).await?;
         let sizes: HashMap<PackId, u64> = entries.iter().map(|e| (e.id.into(), e.size_bytes)).collect();
         let mut index = self.index_mut();
         // A pack that became known after the listing began need not be in it.
         let missing = index.mark_missing(&sizes, known_len);
-        let orphans = sizes.into_iter().filter(|(id, _)| !index.contains_pack(id)).collect();
+        let is_orphan = |id: &PackId| !index.contains_pack(id) && !files.marked.contains(id);
+        let orphans = sizes.into_iter().filter(|(id, _)| is_orphan(id)).collect();
         Ok(PackListing { missing, orphans })
     }
 
     async fn write_file(&self, packs: &[IndexPack]) -> Result<IndexId> {
-        let file = IndexFile { supersedes: Vec::new(), packs: packs.to_vec() };
+        let file = IndexFile { packs: packs.to_vec(), ..IndexFile::default() };
         let key = self.key.clone();
         let sealed = blocking(move || sealed_json::seal(&key, &file)).await?;
         self.storage.write(FileKind::Index, &sealed.id, sealed.content).await?;
@@ -177,6 +191,7 @@ impl Catalog {
         while let Some((id, content)) = contents.try_next().await? {
             match content {
                 Ok(file) => {
+                    files.marked.extend(file.packs_to_delete.iter().map(|pack| pack.id));
                     let mut index = self.index_mut();
                     for pack in file.packs {
                         index.insert(pack.id, pack.blobs());
@@ -190,23 +205,13 @@ impl Catalog {
     }
 
     async fn read_anew(&self, listed: HashSet<IndexId>) -> Result<Files> {
-        let (mut loader, mut damaged, mut superseded) = (IndexLoader::default(), Vec::new(), HashSet::new());
-        let mut contents = std::pin::pin!(self.contents(listed.iter().copied().collect()));
-        while let Some((_, content)) = contents.try_next().await? {
-            match content {
-                Ok(file) => {
-                    superseded.extend(file.supersedes.iter().copied());
-                    loader.absorb(file);
-                }
-                Err(error) => damaged.push(error),
-            }
-        }
-        if listed.iter().any(|id| superseded.contains(id)) {
+        let mut reading = self.read_files(listed.iter().copied().collect()).await?;
+        if listed.iter().any(|id| reading.superseded.contains(id)) {
             // Rare: a tool died between writing a new index and removing the old ones. What they say is old.
-            let current: Vec<IndexId> =
-                listed.iter().filter(|id| !superseded.contains(id)).copied().collect();
-            loader = self.load(current).await?;
+            let current = listed.iter().filter(|id| !reading.superseded.contains(id));
+            reading = self.read_files(current.copied().collect()).await?;
         }
+        let Reading { loader, damaged, marked, .. } = reading;
         let mut index = blocking(move || Ok(loader.finish())).await?;
         let unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
         for pack in &unindexed.packs {
@@ -214,18 +219,23 @@ impl Catalog {
         }
         *self.index_mut() = index;
         self.generation.fetch_add(1, Ordering::Relaxed);
-        Ok(Files { known: listed, damaged })
+        Ok(Files { known: listed, damaged, marked })
     }
 
-    async fn load(&self, ids: Vec<IndexId>) -> Result<IndexLoader> {
-        let mut loader = IndexLoader::default();
+    async fn read_files(&self, ids: Vec<IndexId>) -> Result<Reading> {
+        let mut reading = Reading::default();
         let mut contents = std::pin::pin!(self.contents(ids));
         while let Some((_, content)) = contents.try_next().await? {
-            if let Ok(file) = content {
-                loader.absorb(file);
+            match content {
+                Ok(file) => {
+                    reading.superseded.extend(file.supersedes.iter().copied());
+                    reading.marked.extend(file.packs_to_delete.iter().map(|pack| pack.id));
+                    reading.loader.absorb(file);
+                }
+                Err(damaged) => reading.damaged.push(damaged),
             }
         }
-        Ok(loader)
+        Ok(reading)
     }
 
     /// Reads and opens index files, some at a time. Damage is a result, not an error.
@@ -237,19 +247,35 @@ impl Catalog {
     }
 
     async fn content(&self, id: IndexId) -> Result<(IndexId, Result<IndexFile, DamagedIndex>)> {
-        let content = self.storage.read(FileKind::Index, &id.into()).await?;
-        let key = self.key.clone();
-        let opened = blocking(move || {
-            let file: IndexFile = sealed_json::open(&key, FileKind::Index, &id.into(), &content)?;
-            file.check().map_err(|reason| Error::damaged(FileKind::Index, &id, &reason))?;
-            Ok(file)
-        });
-        match opened.await {
+        match self.open(id).await {
             Ok(file) => Ok((id, Ok(file))),
             Err(Error::Damaged { reason, .. }) => Ok((id, Err(DamagedIndex { id, reason }))),
+            Err(Error::Storage(error)) if error.kind() == ErrorKind::Damaged => {
+                Ok((id, Err(DamagedIndex { id, reason: error.to_string() })))
+            }
             Err(error) => Err(error),
         }
     }
+
+    async fn open(&self, id: IndexId) -> Result<IndexFile> {
+        let content = self.storage.read(FileKind::Index, &id.into()).await?;
+        let key = self.key.clone();
+        blocking(move || {
+            let file: IndexFile = sealed_json::open(&key, FileKind::Index, &id.into(), &content)?;
+            file.check().map_err(|reason| Error::damaged(FileKind::Index, &id, &reason))?;
+            Ok(file)
+        })
+        .await
+    }
+}
+
+/// What index files say that were read together.
+#[derive(Default)]
+struct Reading {
+    loader: IndexLoader,
+    superseded: HashSet<IndexId>,
+    damaged: Vec<DamagedIndex>,
+    marked: HashSet<PackId>,
 }
 
 /// What a listing of the packs says.
@@ -268,4 +294,113 @@ fn packs_per_file(packs: &[IndexPack]) -> usize {
         blobs <= BLOBS_PER_FILE
     });
     fitting.count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ChunkId;
+    use crate::pack::BlobKind;
+    use sendense_storage::{FileId, MemoryStorage};
+    use sendense_testkit::storage::{Fault, FaultyStorage};
+
+    fn a_blob(number: u32) -> PackedBlob {
+        let id = *ChunkId::of(&number.to_le_bytes()).as_bytes();
+        PackedBlob { kind: BlobKind::Data, id, offset: 0, length: 100, uncompressed: 0 }
+    }
+
+    fn a_pack(number: u32) -> PackId {
+        PackId::of(&number.to_le_bytes())
+    }
+
+    fn has(catalog: &Catalog, number: u32) -> bool {
+        catalog.index().contains(BlobKind::Data, &a_blob(number).id)
+    }
+
+    fn a_catalog(storage: &Arc<MemoryStorage>, key: &Key) -> Catalog {
+        Catalog::new(storage.clone(), key.clone())
+    }
+
+    /// An index file of another tool.
+    async fn put(storage: &MemoryStorage, key: &Key, json: &str) -> FileId {
+        let document: serde_json::Value = serde_json::from_str(json).unwrap();
+        let file = sealed_json::seal(key, &document).unwrap();
+        storage.write(FileKind::Index, &file.id, file.content).await.unwrap();
+        file.id
+    }
+
+    fn pack_json(number: u32) -> String {
+        serde_json::to_string(&IndexPack::new(a_pack(number), &[a_blob(number)])).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_newer_index_file_supersedes_is_ignored() {
+        let (storage, key) = (Arc::new(MemoryStorage::new()), Key::random());
+        let old = put(&storage, &key, &format!(r#"{{"packs":[{}]}}"#, pack_json(1))).await;
+        let json = format!(r#"{{"supersedes":["{old}"],"packs":[{}]}}"#, pack_json(2));
+        put(&storage, &key, &json).await;
+        let catalog = a_catalog(&storage, &key);
+        catalog.refresh().await.unwrap();
+        assert!(!has(&catalog, 1) && has(&catalog, 2));
+    }
+
+    #[tokio::test]
+    async fn packs_that_another_tool_has_marked_are_neither_known_nor_orphans() {
+        let (storage, key) = (Arc::new(MemoryStorage::new()), Key::random());
+        put(&storage, &key, &format!(r#"{{"packs":[],"packs_to_delete":[{}]}}"#, pack_json(1))).await;
+        for number in [1, 2] {
+            storage.write(FileKind::Pack, &a_pack(number).into(), vec![0; 9].into()).await.unwrap();
+        }
+        let catalog = a_catalog(&storage, &key);
+        catalog.refresh().await.unwrap();
+        assert!(!has(&catalog, 1));
+        assert_eq!(catalog.verify_packs().await.unwrap().orphans, [(a_pack(2), 9)]);
+    }
+
+    #[tokio::test]
+    async fn an_index_that_is_read_anew_keeps_the_packs_that_are_in_no_file_yet() {
+        let (storage, key) = (Arc::new(MemoryStorage::new()), Key::random());
+        let catalog = a_catalog(&storage, &key);
+        catalog.add_pack(a_pack(1), &[a_blob(1)], 100);
+        catalog.write_index().await.unwrap();
+        catalog.add_pack(a_pack(2), &[a_blob(2)], 100);
+        let pruned = storage.list(FileKind::Index).await.unwrap()[0].id;
+        storage.remove(FileKind::Index, &pruned).await.unwrap();
+        let generation = catalog.generation();
+        catalog.refresh().await.unwrap();
+        assert!(!has(&catalog, 1) && has(&catalog, 2));
+        assert_ne!(catalog.generation(), generation);
+        catalog.write_index().await.unwrap();
+        let another = a_catalog(&storage, &key);
+        another.refresh().await.unwrap();
+        assert!(has(&another, 2));
+    }
+
+    #[tokio::test]
+    async fn packs_wait_for_the_next_try_when_an_index_file_cannot_be_written() {
+        let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+        let catalog = Catalog::new(faulty.clone(), Key::random());
+        catalog.add_pack(a_pack(1), &[a_blob(1)], 100);
+        faulty.break_at(0, Fault::Fail(ErrorKind::NoSpace));
+        assert!(catalog.write_index().await.is_err());
+        assert!(catalog.unindexed_amount().since.is_some());
+        catalog.write_index().await.unwrap();
+        assert!(catalog.unindexed_amount().since.is_none());
+        assert_eq!(faulty.list(FileKind::Index).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn many_blobs_are_spread_over_index_files() {
+        let (storage, key) = (Arc::new(MemoryStorage::new()), Key::random());
+        let catalog = a_catalog(&storage, &key);
+        for pack in 0..7 {
+            let blobs: Vec<_> = (0..20_000).map(|number| a_blob(pack * 20_000 + number)).collect();
+            catalog.add_pack(a_pack(pack), &blobs, 1);
+        }
+        catalog.write_index().await.unwrap();
+        assert_eq!(storage.list(FileKind::Index).await.unwrap().len(), 4);
+        let another = a_catalog(&storage, &key);
+        another.refresh().await.unwrap();
+        assert_eq!(another.index().blobs_len(), 140_000);
+    }
 }

@@ -14,6 +14,15 @@ pub(crate) struct IndexFile {
     pub(crate) supersedes: Vec<IndexId>,
     #[serde(default)]
     pub(crate) packs: Vec<IndexPack>,
+    /// Packs that rustic's prune has marked and will remove later. They are as good as gone.
+    #[serde(default, skip_serializing)]
+    pub(crate) packs_to_delete: Vec<MarkedPack>,
+}
+
+/// A pack that is marked for deletion.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct MarkedPack {
+    pub(crate) id: PackId,
 }
 
 /// One pack and all its blobs.
@@ -116,11 +125,21 @@ mod tests {
     }
 
     #[test]
+    fn packs_that_rustic_has_marked_are_told_apart() {
+        let id = "aa".repeat(32);
+        let json =
+            format!(r#"{{"packs":[],"packs_to_delete":[{{"id":"{id}","blobs":[],"time":"2026-11-23"}}]}}"#);
+        let file: IndexFile = serde_json::from_str(&json).unwrap();
+        assert!(file.packs.is_empty());
+        assert_eq!(file.packs_to_delete[0].id.to_string(), id);
+    }
+
+    #[test]
     fn impossible_positions_are_noticed() {
         for (offset, length) in [(0, 31), (u32::MAX, 32)] {
             let blob = PackedBlob { kind: BlobKind::Data, id: [0; 32], offset, length, uncompressed: 0 };
             let pack = IndexPack::new(PackId::of(b""), &[blob]);
-            assert!(IndexFile { supersedes: vec![], packs: vec![pack] }.check().is_err());
+            assert!(IndexFile { packs: vec![pack], ..IndexFile::default() }.check().is_err());
         }
     }
 }

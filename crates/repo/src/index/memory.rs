@@ -340,7 +340,7 @@ mod tests {
         for (number, blobs) in (0..).zip(blobs.chunks(100)) {
             // Every third pack is named by two files.
             let packs = vec![IndexPack::new(a_pack(number), blobs); if number % 3 == 0 { 2 } else { 1 }];
-            loader.absorb(IndexFile { supersedes: vec![], packs });
+            loader.absorb(IndexFile { packs, ..IndexFile::default() });
             grown.insert(a_pack(number), blobs.iter().copied());
         }
         let at_once = loader.finish();
