@@ -43,7 +43,7 @@ def proc_cpu(pid):
 
 def base_env():
     e = dict(os.environ, LC_ALL="C.UTF-8", HERE=HERE)
-    e["PATH"] = BIN + ":/usr/bin:/bin:/usr/sbin:/sbin:" + e.get("PATH", "")
+    e["PATH"] = ":".join([BIN, e.get("PATH", ""), "/usr/sbin:/sbin"])
     return e
 
 

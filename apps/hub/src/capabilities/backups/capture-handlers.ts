@@ -200,6 +200,8 @@ export class CaptureHandlers {
     const { restorePointId } = await session
       .commit({
         hostname: manifest.vm.name,
+        // Names change; under this one all restore points of the VM stand beside each other.
+        directory: manifest.vm.instanceUuid,
         time: new Date(manifest.capturedAt),
         tags: ['sendense', backupTag(backupId)],
         files: [{ name: MANIFEST_FILE, text: JSON.stringify(manifest, null, 2) }],
