@@ -71,9 +71,12 @@ async function fileOf(lab: Lab, disk: LabDiskRef, snapshot: string | undefined):
   return disks?.find(d => d.key === disk.key)?.file ?? 'no such disk'
 }
 
-test.runIf(process.env.CI)('CI reads through the plugin that production uses', async () => {
-  const parts = await labParts()
-  expect(parts.pluginIsFallback, 'Debian package nbdkit-plugin-vddk could not be fetched').toBe(false)
+test('CI reads through the plugin that production uses; elsewhere a stand-in may serve, loudly', async () => {
+  const { pluginIsFallback } = await labParts()
+  const mayBeFallback = process.env.CI === undefined
+  expect(pluginIsFallback && !mayBeFallback, 'Debian package nbdkit-plugin-vddk could not be fetched').toBe(
+    false,
+  )
 })
 
 test('a snapshot is read through nbdkit as it was, whatever the guest writes afterwards', async () => {
