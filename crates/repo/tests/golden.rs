@@ -1,7 +1,7 @@
 //! A repository of each format version that was ever written must stay readable for ever.
 //!
 //! `tests/golden/v2` was written once by this crate and once more by restic 0.14. It is made anew, when the format
-//! has changed on purpose, by `cargo test -p sendense-repo --test golden -- --ignored`.
+//! has changed on purpose, by `SENDENSE_MAKE_GOLDEN=1 cargo test -p sendense-repo --test golden`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
@@ -94,10 +94,19 @@ async fn a_new_restore_point_beside_the_golden_ones_shares_their_chunks() {
 }
 
 #[tokio::test]
-#[ignore = "writes into the source tree"]
-async fn make_the_golden_repository() {
-    let _ = fs::remove_dir_all(golden());
-    let storage = Arc::new(LocalStorage::open(golden()).await.unwrap());
+async fn the_recipe_of_the_golden_repository_still_makes_one() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    if std::env::var_os("SENDENSE_MAKE_GOLDEN").is_none() {
+        make_golden_repository(elsewhere.path()).await;
+        Restic::new(elsewhere.path()).check();
+    } else {
+        let _ = fs::remove_dir_all(golden());
+        make_golden_repository(&golden()).await;
+    }
+}
+
+async fn make_golden_repository(place: &Path) {
+    let storage = Arc::new(LocalStorage::open(place).await.unwrap());
     let repository = a_repository(storage).await;
     let mut parent = None;
     for (number, disk) in (0_u64..).zip(disks()) {
@@ -123,8 +132,8 @@ async fn make_the_golden_repository() {
     let source = tempfile::tempdir().unwrap();
     fs::write(source.path().join("by-restic.bin"), &disks()[1]).unwrap();
     let path = source.path().to_str().unwrap().to_owned();
-    Restic::new(&golden()).run(&["backup", &path, "--host", "elsewhere", "--time", "2027-01-01 00:00:00"]);
-    for directory in fs::read_dir(golden().join("data")).unwrap() {
+    Restic::new(place).run(&["backup", &path, "--host", "elsewhere", "--time", "2027-01-01 00:00:00"]);
+    for directory in fs::read_dir(place.join("data")).unwrap() {
         // Only the empty ones go: git would not keep them.
         let _ = fs::remove_dir(directory.unwrap().path());
     }
