@@ -141,8 +141,8 @@ impl Error {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Storage(error) => error.is_temporary() || error.kind() == ErrorKind::Timeout,
-            Self::PackNotWritten { kind, .. } => *kind == ErrorKind::Timeout,
+            Self::Storage(error) => error.is_temporary() || error.kind().is_temporary(),
+            Self::PackNotWritten { kind, .. } => kind.is_temporary(),
             Self::Locked { is_stale, .. } => !is_stale,
             Self::LockLost | Self::ChunkMissing { .. } | Self::PackMissing { .. } => true,
             _ => false,
@@ -153,8 +153,8 @@ impl Error {
     #[must_use]
     pub fn is_no_space(&self) -> bool {
         match self {
-            Self::Storage(error) => error.kind() == ErrorKind::NoSpace,
-            Self::PackNotWritten { kind, .. } => *kind == ErrorKind::NoSpace,
+            Self::Storage(error) => error.kind().is_no_space(),
+            Self::PackNotWritten { kind, .. } => kind.is_no_space(),
             _ => false,
         }
     }

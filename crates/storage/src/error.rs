@@ -4,6 +4,7 @@
 //! they are; nobody looks at texts. An error that was retried in vain is no longer temporary.
 
 use std::io;
+use std::time::SystemTime;
 
 use crate::{FileId, FileKind};
 
@@ -17,10 +18,30 @@ pub enum ErrorKind {
     NotFound,
     /// A file of that name exists and has other bytes.
     AlreadyExists,
-    /// No room: file system full or quota used up.
+    /// No room: file system full or the quota of the place used up.
     NoSpace,
-    /// The place refuses us.
+    /// No room by our own rule: the quota that this repository was given is used up.
+    QuotaExceeded,
+    /// No room by our own rule: what is left is kept for finishing what is under way.
+    ReserveReached,
+    /// The place knows us and refuses this operation.
     PermissionDenied,
+    /// The file is protected against removal: see [`Error::protected_until`].
+    Protected,
+    /// The place gives no answer: name not known, connection refused or broken.
+    Unreachable,
+    /// The place does not accept who we say we are.
+    CredentialsWrong,
+    /// The certificate of the place is not one that we trust.
+    CertificateUntrusted,
+    /// The key of the SSH server is not the one that was pinned.
+    HostKeyMismatch,
+    /// Our clock and that of the place are too far apart for it to accept our signatures.
+    ClockSkewed,
+    /// The bucket or container of the place does not exist.
+    ContainerMissing,
+    /// The place was to protect files and cannot: its bucket has no object lock.
+    ObjectLockMissing,
     /// The stored bytes are not what they must be: the file is shorter than asked, the medium has errors.
     Damaged,
     /// No answer in time.
@@ -28,6 +49,23 @@ pub enum ErrorKind {
     /// Anything else.
     Other,
 }
+
+impl ErrorKind {
+    /// Whether there is no room, by the nature of the place or by our own rules.
+    #[must_use]
+    pub fn is_no_space(self) -> bool {
+        matches!(self, Self::NoSpace | Self::QuotaExceeded | Self::ReserveReached)
+    }
+
+    /// Whether such an error usually passes by itself.
+    #[must_use]
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Self::Timeout | Self::Unreachable)
+    }
+}
+
+/// What caused an error, in the words of whoever knows.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// An operation of a storage failed.
 #[derive(Debug, thiserror::Error)]
@@ -38,24 +76,51 @@ pub struct Error {
     operation: &'static str,
     target: Option<(FileKind, FileId)>,
     message: String,
+    protected_until: Option<SystemTime>,
     #[source]
-    source: Option<io::Error>,
+    source: Option<Cause>,
 }
 
 impl Error {
     /// An error of the given kind; `operation` completes the sentence "Cannot …" (`read`, `write`, `list`).
     #[must_use]
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
-        let temporary = kind == ErrorKind::Timeout;
-        Self { kind, temporary, operation, target: None, message: message.into(), source: None }
+        Self {
+            kind,
+            temporary: kind.is_temporary(),
+            operation,
+            target: None,
+            message: message.into(),
+            protected_until: None,
+            source: None,
+        }
+    }
+
+    /// The refusal to remove a file before its protection ends.
+    #[must_use]
+    pub fn protected(kind: FileKind, id: &FileId, until: SystemTime) -> Self {
+        let message = match jiff::Timestamp::try_from(until) {
+            Ok(until) => format!("it is protected until {until:.0}"),
+            Err(_) => "it is protected for longer than can be told".into(),
+        };
+        let error = Self::new(ErrorKind::Protected, "remove", message).with_file(kind, id);
+        Self { protected_until: Some(until), ..error }
     }
 
     /// Classifies an error of the operating system.
     #[must_use]
     pub fn from_io(operation: &'static str, source: io::Error) -> Self {
         let (kind, message) = classify(&source);
-        let temporary = kind == ErrorKind::Timeout || source.kind() == io::ErrorKind::Interrupted;
-        Self { kind, temporary, operation, target: None, message: message.into(), source: Some(source) }
+        let is_interrupted = source.kind() == io::ErrorKind::Interrupted;
+        let error = Self::new(kind, operation, message).with_source(source);
+        if is_interrupted { error.temporary() } else { error }
+    }
+
+    /// Says what caused it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Cause>) -> Self {
+        self.source = Some(source.into());
+        self
     }
 
     /// Says which file it was about.
@@ -83,6 +148,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The moment from which on the file can be removed, where the kind is [`ErrorKind::Protected`].
+    #[must_use]
+    pub fn protected_until(&self) -> Option<SystemTime> {
+        self.protected_until
     }
 
     /// Whether doing the same again has a chance.
@@ -140,5 +211,14 @@ mod tests {
         let error =
             Error::new(ErrorKind::NotFound, "read", "it does not exist").with_file(FileKind::Pack, &id);
         assert_eq!(error.to_string(), format!("Cannot read pack {id}: it does not exist"));
+    }
+
+    #[test]
+    fn a_protected_file_says_until_when() {
+        let until = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_800_000_000_250);
+        let error = Error::protected(FileKind::Snapshot, &FileId::new([1; 32]), until);
+        assert_eq!((error.kind(), error.protected_until()), (ErrorKind::Protected, Some(until)));
+        assert!(error.to_string().ends_with(": it is protected until 2027-01-15T08:00:00Z"), "{error}");
+        assert!(!error.is_temporary());
     }
 }

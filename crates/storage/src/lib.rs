@@ -12,6 +12,7 @@ mod file;
 mod limit;
 mod local;
 mod memory;
+mod protection;
 mod retry;
 mod storage;
 
@@ -20,5 +21,6 @@ pub use file::{FileEntry, FileId, FileKind, ParseFileIdError};
 pub use limit::Limit;
 pub use local::LocalStorage;
 pub use memory::MemoryStorage;
+pub use protection::{Protection, ProtectionMode, ProtectionPolicy};
 pub use retry::{Retry, RetryPolicy};
 pub use storage::{Capacity, Storage};

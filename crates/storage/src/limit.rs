@@ -1,12 +1,15 @@
 //! A bound on concurrency.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{Capacity, Error, ErrorKind, FileEntry, FileId, FileKind, Result, Storage};
+use crate::{
+    Capacity, Error, ErrorKind, FileEntry, FileId, FileKind, Protection, ProtectionPolicy, Result, Storage,
+};
 
 /// Lets at most so many operations reach the inner storage at a time; the others wait in order of arrival.
 /// Reads and writes have places of their own, so that a long write never holds up a restore.
@@ -73,5 +76,24 @@ impl Storage for Limit {
     async fn capacity(&self) -> Result<Option<Capacity>> {
         let _place = place(&self.reads, "measure").await?;
         self.inner.capacity().await
+    }
+
+    fn protection_policy(&self) -> Option<ProtectionPolicy> {
+        self.inner.protection_policy()
+    }
+
+    async fn protection(&self, kind: FileKind, id: &FileId) -> Result<Option<Protection>> {
+        let _place = place(&self.reads, "look up the protection of").await?;
+        self.inner.protection(kind, id).await
+    }
+
+    async fn extend_protection(
+        &self,
+        kind: FileKind,
+        id: &FileId,
+        until: SystemTime,
+    ) -> Result<Option<Protection>> {
+        let _place = place(&self.writes, "protect").await?;
+        self.inner.extend_protection(kind, id, until).await
     }
 }

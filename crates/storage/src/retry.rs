@@ -1,12 +1,12 @@
 //! The one place that repeats.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Capacity, FileEntry, FileId, FileKind, Result, Storage};
+use crate::{Capacity, FileEntry, FileId, FileKind, Protection, ProtectionPolicy, Result, Storage};
 
 /// When to try again, and when to give up.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +102,23 @@ impl Storage for Retry {
 
     async fn capacity(&self) -> Result<Option<Capacity>> {
         self.repeat(|| self.inner.capacity()).await
+    }
+
+    fn protection_policy(&self) -> Option<ProtectionPolicy> {
+        self.inner.protection_policy()
+    }
+
+    async fn protection(&self, kind: FileKind, id: &FileId) -> Result<Option<Protection>> {
+        self.repeat(|| self.inner.protection(kind, id)).await
+    }
+
+    async fn extend_protection(
+        &self,
+        kind: FileKind,
+        id: &FileId,
+        until: SystemTime,
+    ) -> Result<Option<Protection>> {
+        self.repeat(|| self.inner.extend_protection(kind, id, until)).await
     }
 }
 

@@ -1,11 +1,12 @@
 //! The trait.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{ErrorKind, FileEntry, FileId, FileKind, Result};
+use crate::{ErrorKind, FileEntry, FileId, FileKind, Protection, ProtectionPolicy, Result};
 
 /// How much room there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +75,38 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ///
     /// A file that exists with the same bytes is success. One with other bytes is left as it is and fails with
     /// [`ErrorKind::AlreadyExists`]. Fails with [`ErrorKind::NoSpace`] when there is no room.
+    ///
+    /// Where there is a [`Self::protection_policy`], the file is protected from its upload on, and the protection
+    /// that the place reports for it was compared with the policy before this returns. Locks are never protected.
     async fn write(&self, kind: FileKind, id: &FileId, content: Bytes) -> Result<()>;
 
-    /// Removes a file. A file that is not there is success.
+    /// Removes a file. A file that is not there is success. Fails with [`ErrorKind::Protected`] while the file is
+    /// protected; it then can still be read and is still listed.
     async fn remove(&self, kind: FileKind, id: &FileId) -> Result<()>;
 
     /// How much room there is; `None` where the question has no answer, as in most object stores.
     async fn capacity(&self) -> Result<Option<Capacity>>;
+
+    /// How this storage protects new files against removal; `None` where it does not.
+    fn protection_policy(&self) -> Option<ProtectionPolicy> {
+        None
+    }
+
+    /// The protection of a file, read back from the place itself; `None` where it never had one. One that has run
+    /// out may still be reported: see [`Protection::is_in_force_at`]. Fails with [`ErrorKind::NotFound`].
+    async fn protection(&self, _kind: FileKind, _id: &FileId) -> Result<Option<Protection>> {
+        Ok(None)
+    }
+
+    /// Protects a file until the given moment at least, and never for a shorter time than before. What is then in
+    /// force is read back from the place and returned; `None` where the storage protects nothing, and for locks.
+    /// Fails with [`ErrorKind::NotFound`].
+    async fn extend_protection(
+        &self,
+        _kind: FileKind,
+        _id: &FileId,
+        _until: SystemTime,
+    ) -> Result<Option<Protection>> {
+        Ok(None)
+    }
 }

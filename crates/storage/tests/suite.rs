@@ -1,11 +1,12 @@
 //! Every storage and every wrapper keeps the promises; the faulty one breaks exactly where it is told to.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use sendense_storage::{
-    ErrorKind, FileId, FileKind, Limit, LocalStorage, MemoryStorage, Retry, RetryPolicy, Storage,
+    ErrorKind, FileId, FileKind, Limit, LocalStorage, MemoryStorage, Protection, ProtectionMode,
+    ProtectionPolicy, Retry, RetryPolicy, Storage,
 };
 use sendense_testkit::storage::{Fault, FaultyStorage, suite};
 
@@ -211,4 +212,56 @@ async fn the_faulty_storage_does_what_it_says_was_not_answered() {
         assert_eq!(inner.exists(FileKind::Pack, &ID).await.unwrap(), is_done, "{fault:?}");
         inner.remove(FileKind::Pack, &ID).await.unwrap();
     }
+}
+
+const WINDOW: Duration = Duration::from_hours(24 * 14);
+
+#[tokio::test]
+async fn a_protected_file_is_refused_removal_until_its_time_and_not_a_moment_longer() {
+    let policy = ProtectionPolicy { mode: ProtectionMode::Compliance, window: WINDOW };
+    let memory = Arc::new(MemoryStorage::with_protection(policy));
+    let start = SystemTime::now();
+    memory.set_now(start);
+    let limited = Arc::new(Limit::new(memory.clone(), 2, 2));
+    let storage = Retry::new(Arc::new(FaultyStorage::new(limited)), impatient());
+    assert_eq!(storage.protection_policy(), Some(policy));
+    for kind in [FileKind::Pack, FileKind::Lock] {
+        storage.write(kind, &ID, Bytes::from_static(b"x")).await.unwrap();
+    }
+
+    let expected = Protection { mode: ProtectionMode::Compliance, until: start + WINDOW };
+    assert_eq!(storage.protection(FileKind::Pack, &ID).await.unwrap(), Some(expected));
+    assert_eq!(storage.protection(FileKind::Lock, &ID).await.unwrap(), None);
+    storage.remove(FileKind::Lock, &ID).await.unwrap();
+    let error = storage.remove(FileKind::Pack, &ID).await.unwrap_err();
+    assert_eq!((error.kind(), error.protected_until()), (ErrorKind::Protected, Some(start + WINDOW)));
+    assert!(storage.exists(FileKind::Pack, &ID).await.unwrap());
+
+    memory.set_now(start + WINDOW);
+    storage.remove(FileKind::Pack, &ID).await.unwrap();
+    assert!(!storage.exists(FileKind::Pack, &ID).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_protection_is_extended_and_never_shortened() {
+    let policy = ProtectionPolicy { mode: ProtectionMode::Governance, window: WINDOW };
+    let storage = MemoryStorage::with_protection(policy);
+    let start = SystemTime::now();
+    storage.set_now(start);
+    storage.write(FileKind::Pack, &ID, Bytes::from_static(b"x")).await.unwrap();
+    for (asked, expected) in [(2 * WINDOW, 2 * WINDOW), (WINDOW, 2 * WINDOW)] {
+        let in_force = storage.extend_protection(FileKind::Pack, &ID, start + asked).await.unwrap();
+        assert_eq!(in_force.map(|protection| protection.until), Some(start + expected));
+    }
+    let missing = storage.extend_protection(FileKind::Index, &ID, start).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_storage_without_protection_says_so() {
+    let storage = MemoryStorage::new();
+    storage.write(FileKind::Pack, &ID, Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(storage.protection_policy(), None);
+    assert_eq!(storage.extend_protection(FileKind::Pack, &ID, SystemTime::now()).await.unwrap(), None);
+    storage.remove(FileKind::Pack, &ID).await.unwrap();
 }

@@ -1,10 +1,13 @@
 //! A storage that breaks at a chosen moment.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sendense_storage::{Capacity, Error, ErrorKind, FileEntry, FileId, FileKind, Result, Storage};
+use sendense_storage::{
+    Capacity, Error, ErrorKind, FileEntry, FileId, FileKind, Protection, ProtectionPolicy, Result, Storage,
+};
 
 /// What happens at the chosen operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,10 @@ pub enum Verb {
     Remove,
     /// `capacity`
     Capacity,
+    /// `protection`
+    Protection,
+    /// `extend_protection`
+    ExtendProtection,
 }
 
 /// One line of the journal.
@@ -217,5 +224,23 @@ impl Storage for FaultyStorage {
 
     async fn capacity(&self) -> Result<Option<Capacity>> {
         self.run(Verb::Capacity, None, None, self.inner.capacity()).await
+    }
+
+    fn protection_policy(&self) -> Option<ProtectionPolicy> {
+        self.inner.protection_policy()
+    }
+
+    async fn protection(&self, kind: FileKind, id: &FileId) -> Result<Option<Protection>> {
+        self.run(Verb::Protection, Some(kind), Some(id), self.inner.protection(kind, id)).await
+    }
+
+    async fn extend_protection(
+        &self,
+        kind: FileKind,
+        id: &FileId,
+        until: SystemTime,
+    ) -> Result<Option<Protection>> {
+        let extension = self.inner.extend_protection(kind, id, until);
+        self.run(Verb::ExtendProtection, Some(kind), Some(id), extension).await
     }
 }
