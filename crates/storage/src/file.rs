@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The kinds of file of a repository. Each kind is a namespace of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileKind {
     /// The one file that makes a place a repository. It has no name: the id of an operation on it is ignored.
     Config,

@@ -1,5 +1,6 @@
-//! Test doubles: faulty storage, NBD servers, disk patterns.
+//! Test doubles: faulty storage, NBD servers, disk patterns; and an explorer of interleavings.
 
+pub mod interleave;
 pub mod nbd_server;
 pub mod storage;
 pub mod tls_files;

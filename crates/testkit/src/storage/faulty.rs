@@ -31,7 +31,7 @@ pub enum Fault {
 }
 
 /// What was asked of a storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
     /// `create`
     Create,
