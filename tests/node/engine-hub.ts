@@ -80,7 +80,10 @@ export class EngineHub implements AsyncDisposable {
         finishCapture: forward('finishCapture'),
       },
     })
-    const repository = await initRepository({ path: dir.join('repository'), password: 'repository' })
+    const repository = await initRepository({
+      place: { type: 'local', path: dir.join('repository') },
+      password: 'repository',
+    })
     const { certificatePem, privateKeyPem } = hub
     const dataPlane = await listenDataPlane({ host: '127.0.0.1', port: 0, certificatePem, privateKeyPem })
     const self = new EngineHub(dir, hub, repository, dataPlane)

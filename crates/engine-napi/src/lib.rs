@@ -5,5 +5,6 @@ pub mod capture_disk;
 pub mod capture_session;
 mod convert;
 pub mod data_plane;
+pub mod place;
 pub mod repository;
 pub mod repository_jobs;

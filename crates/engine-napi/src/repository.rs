@@ -6,21 +6,13 @@ use std::time::Duration;
 use napi::Result;
 use napi::bindgen_prelude::{Env, PromiseRaw};
 use napi_derive::napi;
-use sendense_engine::{CaptureSessionOptions, RestoreOptions, Secret};
+use sendense_engine::{CaptureSessionOptions, RestoreOptions};
 
 use crate::capture_session::CaptureSession;
 use crate::convert::{number, rejection, unsigned};
 use crate::data_plane::DataPlane;
+use crate::place::RepositoryLocation;
 use crate::repository_jobs::{CheckJob, RestoreJob, VerifyJob};
-
-/// See `RepositoryLocation` in packages/engine.
-#[napi(object, object_to_js = false)]
-pub struct RepositoryLocation {
-    /// Its folder.
-    pub path: String,
-    /// Opens its key.
-    pub password: String,
-}
 
 /// See `RestorePointInfo` in packages/engine.
 #[napi(object, object_from_js = false)]
@@ -87,21 +79,17 @@ pub struct Repository(sendense_engine::Repository);
 /// Makes a repository.
 #[napi]
 pub async fn init_repository(location: RepositoryLocation) -> Result<Repository> {
-    let password = Secret::new(location.password);
-    sendense_engine::Repository::init_local(&location.path, &password)
-        .await
-        .map(Repository)
-        .map_err(rejection)
+    let (place, limits, password) = location.into_engine()?;
+    let repository = sendense_engine::Repository::init(&place, &limits, &password).await;
+    repository.map(Repository).map_err(rejection)
 }
 
 /// Opens a repository.
 #[napi]
 pub async fn open_repository(location: RepositoryLocation) -> Result<Repository> {
-    let password = Secret::new(location.password);
-    sendense_engine::Repository::open_local(&location.path, &password)
-        .await
-        .map(Repository)
-        .map_err(rejection)
+    let (place, limits, password) = location.into_engine()?;
+    let repository = sendense_engine::Repository::open(&place, &limits, &password).await;
+    repository.map(Repository).map_err(rejection)
 }
 
 #[napi]

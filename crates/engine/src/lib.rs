@@ -9,6 +9,7 @@ mod error;
 mod geometry;
 mod hub;
 mod node;
+mod place;
 mod reports;
 mod repository;
 mod restore;
@@ -27,6 +28,7 @@ pub use hub::{
 pub use node::{
     Areas, CaptureCounters, CaptureOptions, CaptureProgress, CaptureReport, NbdExport, Target, capture_disk,
 };
+pub use place::{RepositoryLimits, RepositoryPlace};
 pub use reports::{
     AdoptReport, CheckReport, RestorePointInfo, StorageInfo, VerifyCounters, VerifyProgress, VerifyReport,
 };

@@ -1,19 +1,19 @@
 //! A repository as the Hub uses it.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use sendense_repo::{CheckOptions, InitOptions, LockTiming, RestorePoint, Secret, SnapshotId};
-use sendense_storage::{FileKind, LocalStorage, Retry, RetryPolicy, Storage};
+use sendense_storage::FileKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::{CaptureSession, CaptureSessionOptions, DataPlane, Owner};
+use crate::place::open_storage;
 use crate::reports::{AdoptReport, CheckReport, RestorePointInfo, StorageInfo, VerifyCounters, VerifyReport};
 use crate::restore::{RestoreCounters, RestoreOptions, RestoreReport, restore_disk};
 use crate::restore_point::{parse_id, path_of};
-use crate::{Code, Error, Result};
+use crate::{Code, Error, RepositoryLimits, RepositoryPlace, Result};
 
 /// Restore points whose files are read at a time.
 const READS_MAX: usize = 4;
@@ -35,22 +35,23 @@ impl Repository {
         Self { inner: Arc::new(repository), captures: Arc::default(), names: Arc::default() }
     }
 
-    /// Makes a repository in a folder that is empty or absent.
+    /// Makes a repository in a place that is empty or absent.
     ///
     /// # Errors
-    /// `repository-exists`, `repository-unavailable`, `request-invalid` for a path that is not absolute.
-    pub async fn init_local(path: &str, password: &Secret) -> Result<Self> {
-        let storage = local_storage(path).await?;
+    /// `repository-exists`, `repository-unavailable` and the `storage-` codes, `request-invalid` for a place that
+    /// cannot be.
+    pub async fn init(place: &RepositoryPlace, limits: &RepositoryLimits, password: &Secret) -> Result<Self> {
+        let storage = open_storage(place, limits).await?;
         Ok(Self::new(sendense_repo::Repository::init(storage, password, InitOptions::default()).await?))
     }
 
-    /// Opens the repository in a folder.
+    /// Opens the repository in a place.
     ///
     /// # Errors
     /// `repository-not-found`, `repository-password-wrong`, `repository-unsupported`, `repository-damaged`,
-    /// `repository-unavailable`, `request-invalid` for a path that is not absolute.
-    pub async fn open_local(path: &str, password: &Secret) -> Result<Self> {
-        let storage = local_storage(path).await?;
+    /// `repository-unavailable` and the `storage-` codes, `request-invalid` for a place that cannot be.
+    pub async fn open(place: &RepositoryPlace, limits: &RepositoryLimits, password: &Secret) -> Result<Self> {
+        let storage = open_storage(place, limits).await?;
         Ok(Self::new(sendense_repo::Repository::open(storage, password).await?))
     }
 
@@ -238,12 +239,4 @@ impl Repository {
         }
         result
     }
-}
-
-async fn local_storage(path: &str) -> Result<Arc<dyn Storage>> {
-    if !Path::new(path).is_absolute() {
-        return Err(Error::Request("The path of a repository must be absolute".into()));
-    }
-    let local = LocalStorage::open(path).await.map_err(sendense_repo::Error::from)?;
-    Ok(Arc::new(Retry::new(Arc::new(local), RetryPolicy::default())))
 }

@@ -11,7 +11,8 @@ use lab::{CHUNK, CHUNK_LEN, Lab, capture, commit_options, mixed_disk, noise, sou
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sendense_engine::{
-    Areas, CaptureCounters, Code, Repository, RestoreCounters, RestoreOptions, Secret, capture_disk,
+    Areas, CaptureCounters, Code, Repository, RepositoryLimits, RepositoryPlace, RestoreCounters,
+    RestoreOptions, Secret, capture_disk,
 };
 use sendense_storage::MemoryStorage;
 use tokio::io::copy_bidirectional;
@@ -114,15 +115,16 @@ async fn what_was_stored_before_the_hub_went_away_is_not_sent_again() {
 async fn packs_of_a_hub_that_died_are_found_again() {
     let lab = Lab::new().await;
     let folder = lab.folder.path().join("repository");
-    let (path, password) = (folder.to_str().unwrap(), Secret::new("password"));
-    let dying = Lab { repository: Repository::init_local(path, &password).await.unwrap(), ..lab };
+    let (place, limits) = (RepositoryPlace::local(folder), RepositoryLimits::default());
+    let password = Secret::new("password");
+    let dying = Lab { repository: Repository::init(&place, &limits, &password).await.unwrap(), ..lab };
     let disk = noise(6, 80 * CHUNK_LEN);
     let session = dying.begin().await;
     session.begin_disk("2000", disk.len() as u64, None).await.unwrap();
     capture(source(&disk), &dying.options(&session, "2000", Areas::Whole)).await.unwrap();
     // Neither commit nor abort: what a process that is killed leaves is what it had written by then.
     drop(session);
-    let repository = Repository::open_local(path, &password).await.unwrap();
+    let repository = Repository::open(&place, &limits, &password).await.unwrap();
     let adopted = repository.adopt_orphans().await.unwrap();
     assert!(adopted.packs > 0 && adopted.chunks > 0, "{adopted:?}");
 

@@ -110,7 +110,7 @@ async fn a_full_storage_says_no_space_and_keeps_what_it_has() {
 
 #[tokio::test]
 async fn a_temporary_error_is_repeated_and_a_lost_answer_does_no_harm() {
-    for fault in [Fault::Fail(ErrorKind::Timeout), Fault::LoseAnswer] {
+    for fault in [Fault::Fail(ErrorKind::Timeout), Fault::LoseAnswer, Fault::BreakOff] {
         let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
         let storage = Retry::new(faulty.clone(), impatient());
         faulty.break_at(0, fault);
@@ -264,4 +264,29 @@ async fn a_storage_without_protection_says_so() {
     assert_eq!(storage.protection_policy(), None);
     assert_eq!(storage.extend_protection(FileKind::Pack, &ID, SystemTime::now()).await.unwrap(), None);
     storage.remove(FileKind::Pack, &ID).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_listing_that_breaks_off_is_an_error_and_complete_when_it_is_repeated() {
+    let memory = Arc::new(MemoryStorage::new());
+    for number in 0..10 {
+        memory.write(FileKind::Pack, &FileId::new([number; 32]), Bytes::from_static(b"x")).await.unwrap();
+    }
+    let faulty = Arc::new(FaultyStorage::new(memory));
+    faulty.break_at(0, Fault::BreakOff);
+    assert!(faulty.list(FileKind::Pack).await.unwrap_err().is_temporary());
+    faulty.break_at(0, Fault::BreakOff);
+    assert_eq!(Retry::new(faulty, impatient()).list(FileKind::Pack).await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn an_overloaded_server_is_waited_for_and_in_the_end_given_up() {
+    let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    let storage = Retry::new(faulty.clone(), impatient());
+    faulty.break_at(0, Fault::Overload { operations: 3 });
+    storage.write(FileKind::Pack, &ID, Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(faulty.journal().len(), 4);
+    faulty.break_at(0, Fault::Overload { operations: 100 });
+    assert!(!storage.read(FileKind::Pack, &ID).await.unwrap_err().is_temporary());
+    assert_eq!(faulty.journal().len(), 4);
 }

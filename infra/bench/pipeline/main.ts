@@ -6,7 +6,13 @@ import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { type CaptureSession, initRepository, listenDataPlane, openRepository } from '@sendense/engine'
+import {
+  type CaptureSession,
+  initRepository,
+  listenDataPlane,
+  openRepository,
+  type RepositoryLocation,
+} from '@sendense/engine'
 import type { NodeOrder, NodeReport } from './node.ts'
 
 const CHUNK_BYTES = Number(process.env.SENDENSE_BENCH_CHUNK_BYTES ?? 1024 * 1024)
@@ -24,7 +30,7 @@ async function init(path: string, folder: string): Promise<void> {
     ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
     ...['-subj', '/CN=bench', '-keyout', `${folder}/key.pem`, '-out', `${folder}/cert.pem`],
   ])
-  await using _repository = await initRepository({ path, password: password() })
+  await using _repository = await initRepository(location(path))
 }
 
 async function backup(
@@ -36,7 +42,7 @@ async function backup(
   extentsFile: string,
   parent?: string,
 ): Promise<void> {
-  await using repository = await openRepository({ path, password: password() })
+  await using repository = await openRepository(location(path))
   await using dataPlane = await listenDataPlane({
     host: '127.0.0.1',
     port: 0,
@@ -85,14 +91,14 @@ async function runNode(
 }
 
 async function restore(path: string, vm: string, point: string, targetPath: string): Promise<void> {
-  await using repository = await openRepository({ path, password: password() })
+  await using repository = await openRepository(location(path))
   const restorePointId = await find(repository, vm, point)
   if (!restorePointId) throw new Error(`There is no restore point ${point} of ${vm}`)
   print(await repository.restoreDisk({ restorePointId, file: FILE, targetPath, overwrite: true }))
 }
 
 async function verify(path: string): Promise<void> {
-  await using repository = await openRepository({ path, password: password() })
+  await using repository = await openRepository(location(path))
   const report = await repository.check({ readData: true })
   print(report)
   if (report.problems.length > 0) process.exitCode = 1
@@ -105,6 +111,10 @@ async function find(
 ): Promise<string | undefined> {
   const all = await repository.restorePoints()
   return all.find(one => one.hostname === vm && one.tags.includes(point))?.id
+}
+
+function location(path: string): RepositoryLocation {
+  return { place: { type: 'local', path }, password: password() }
 }
 
 function password(): string {

@@ -11,12 +11,12 @@ import type {
   RestorePointInfo,
 } from './types.ts'
 
-/** Makes a new repository in an empty or absent folder. */
+/** Makes a new repository in a place that is empty or absent. */
 export async function initRepository(location: RepositoryLocation): Promise<Repository> {
   return repository(await callNative(() => loadNativeModule().initRepository({ ...location })))
 }
 
-/** Opens the repository in a folder. */
+/** Opens the repository in a place. */
 export async function openRepository(location: RepositoryLocation): Promise<Repository> {
   return repository(await callNative(() => loadNativeModule().openRepository({ ...location })))
 }

@@ -28,10 +28,83 @@ export interface DataPlane extends AsyncDisposable {
   close(): Promise<void>
 }
 
-export interface RepositoryLocation {
-  /** An absolute folder. */
+/**
+ * Where the files of a repository lie. Below the path or prefix they have restic's layout, so that stock restic opens
+ * the same place.
+ */
+export type RepositoryPlace =
+  /** A folder of the Hub's machine, which may be a mounted network share. */
+  { readonly type: 'local'; readonly path: string } | S3Place | SftpPlace | AzurePlace | RestPlace
+
+/** A bucket of anything that speaks S3. */
+export interface S3Place {
+  readonly type: 's3'
+  /** `https://host[:port]`. */
+  readonly endpoint: string
+  readonly region: string
+  readonly bucket: string
+  /** The folder in the bucket; the whole bucket if absent. */
+  readonly prefix?: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  /** Whether the bucket is part of the host name instead of the path. */
+  readonly virtualHosted?: boolean
+  /** Authorities to trust instead of the machine's own, PEM. */
+  readonly caPem?: string
+  /** Protects every file but locks against removal for so many days from its upload on. */
+  readonly objectLock?: { readonly mode: 'governance' | 'compliance'; readonly days: number }
+}
+
+/** A folder of an SSH server. */
+export interface SftpPlace {
+  readonly type: 'sftp'
+  readonly host: string
+  readonly port: number
+  readonly username: string
   readonly path: string
+  /** OpenSSH or PKCS#8, without a passphrase. */
+  readonly privateKeyPem: string
+  /** The one host key that is accepted, as in `known_hosts`: `ssh-ed25519 AAAA…`. */
+  readonly hostKey: string
+}
+
+/** A container of Azure Blob Storage. */
+export interface AzurePlace {
+  readonly type: 'azure'
+  /** `https://<account>.blob.core.windows.net`, or the address of another server with the account in its path. */
+  readonly endpoint: string
+  readonly account: string
+  /** Base64, as the portal shows it. */
+  readonly accountKey: string
+  readonly container: string
+  readonly prefix?: string
+  readonly caPem?: string
+}
+
+/** A server that speaks restic's REST protocol. */
+export interface RestPlace {
+  readonly type: 'rest'
+  readonly url: string
+  readonly username: string
   readonly password: string
+  /** Pin: SHA-256 of the server's certificate, hex; the machine's authorities decide if absent. */
+  readonly certificateSha256?: string
+}
+
+/** What a repository may take of its place and of the way there. Absent: no limit. */
+export interface RepositoryLimits {
+  readonly readBytesPerSecondMax?: number
+  readonly writeBytesPerSecondMax?: number
+  /** How large it may become; `repository-quota-exceeded` then. */
+  readonly quotaBytes?: number
+  /** What of the place it leaves free; `repository-low-space` then. */
+  readonly reserveBytes?: number
+}
+
+export interface RepositoryLocation {
+  readonly place: RepositoryPlace
+  readonly password: string
+  readonly limits?: RepositoryLimits
 }
 
 export interface RestorePointInfo {

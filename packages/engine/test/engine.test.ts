@@ -140,19 +140,19 @@ test('restore targets that cannot be used have their codes', async () => {
 
 test('opening and making repositories fails with codes', async () => {
   await using lab = await startLab()
-  const path = lab.repositoryPath
-  await expect(openRepository({ path, password: 'wrong' })).rejects.toMatchObject({
+  const place = { type: 'local', path: lab.repositoryPath } as const
+  await expect(openRepository({ place, password: 'wrong' })).rejects.toMatchObject({
     code: 'repository-password-wrong',
   })
-  await expect(initRepository({ path, password: PASSWORD })).rejects.toMatchObject({
+  await expect(initRepository({ place, password: PASSWORD })).rejects.toMatchObject({
     code: 'repository-exists',
   })
-  const absent = { path: join(lab.folder, 'absent'), password: PASSWORD }
+  const absent = { place: { ...place, path: join(lab.folder, 'absent') }, password: PASSWORD }
   await expect(openRepository(absent)).rejects.toMatchObject({ code: 'repository-not-found' })
-  await expect(openRepository({ ...absent, path: 'relative' })).rejects.toMatchObject({
+  await expect(openRepository({ ...absent, place: { ...place, path: 'relative' } })).rejects.toMatchObject({
     code: 'request-invalid',
   })
-  const again = await openRepository({ path, password: PASSWORD })
+  const again = await openRepository({ place, password: PASSWORD })
   expect(again.id).toBe(lab.repository.id)
   await again.close()
 })

@@ -51,7 +51,10 @@ export async function startLab({ filters = [], parameters = [] }: NbdkitOptions 
   const socketPath = join(folder, 'nbd.sock')
   const nbdkit = await startNbdkit(image, socketPath, { filters, parameters })
   const repositoryPath = join(folder, 'repository')
-  const repository = await initRepository({ path: repositoryPath, password: PASSWORD })
+  const repository = await initRepository({
+    place: { type: 'local', path: repositoryPath },
+    password: PASSWORD,
+  })
   const dataPlane = await listenDataPlane({ host: '127.0.0.1', port: 0, ...(await certificate()) })
 
   const begin: Lab['begin'] = (captureId = 'job-7') =>

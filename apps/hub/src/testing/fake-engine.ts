@@ -17,11 +17,12 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
       return openCount
     },
     async initRepository(location) {
-      await mkdir(location.path, { recursive: true })
-      if ((await readdir(location.path)).length > 0) throw new EngineError('repository-exists', 'Not empty')
+      const path = folderOf(location)
+      await mkdir(path, { recursive: true })
+      if ((await readdir(path)).length > 0) throw new EngineError('repository-exists', 'Not empty')
       const config = { id: randomBytes(32).toString('hex'), password: location.password }
-      await mkdir(join(location.path, 'keys'))
-      await writeFile(join(location.path, 'config'), JSON.stringify(config))
+      await mkdir(join(path, 'keys'))
+      await writeFile(join(path, 'config'), JSON.stringify(config))
       return open(location)
     },
     openRepository: open,
@@ -37,12 +38,18 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
   }
 }
 
-async function openFake({ path, password }: RepositoryLocation): Promise<Repository> {
+function folderOf({ place }: RepositoryLocation): string {
+  if (place.type === 'local') return place.path
+  throw new Error('The fake engine knows folders only')
+}
+
+async function openFake(location: RepositoryLocation): Promise<Repository> {
+  const path = folderOf(location)
   const text = await readFile(join(path, 'config'), 'utf8').catch(() => {
     throw new EngineError('repository-not-found', `There is no repository at ${path}`)
   })
   const config = JSON.parse(text) as { id: string; password: string }
-  if (config.password !== password)
+  if (config.password !== location.password)
     throw new EngineError('repository-password-wrong', 'The password is wrong')
   const notFaked = () => Promise.reject(new Error('The fake engine cannot do this'))
   return {

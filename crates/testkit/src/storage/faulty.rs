@@ -1,12 +1,13 @@
 //! A storage that breaks at a chosen moment.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use sendense_storage::{
     Capacity, Error, ErrorKind, FileEntry, FileId, FileKind, Protection, ProtectionPolicy, Result, Storage,
+    Verb,
 };
 
 /// What happens at the chosen operation.
@@ -16,6 +17,17 @@ pub enum Fault {
     Fail(ErrorKind),
     /// This one operation is done, but its answer is lost: the caller sees a temporary error.
     LoseAnswer,
+    /// This one operation takes so much longer.
+    Slow(Duration),
+    /// This operation and the following ones, so many in all, fail like a server that is overloaded: a temporary
+    /// error, and nothing was done.
+    Overload {
+        /// How many operations fail.
+        operations: usize,
+    },
+    /// This one operation breaks off half-way with a temporary error: of a listing or a file some bytes had arrived,
+    /// a write had begun. Nothing of it is seen.
+    BreakOff,
     /// From here on there is no room for any write.
     NoSpace,
     /// The process dies before the operation: it is not done, and every later one fails too.
@@ -28,29 +40,6 @@ pub enum Fault {
         /// The bytes of the file that survive.
         keep_bytes: usize,
     },
-}
-
-/// What was asked of a storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verb {
-    /// `create`
-    Create,
-    /// `list`
-    List,
-    /// `size`, `exists`, `is_initialised`
-    Size,
-    /// `read` and `read_range`
-    Read,
-    /// `write`
-    Write,
-    /// `remove`
-    Remove,
-    /// `capacity`
-    Capacity,
-    /// `protection`
-    Protection,
-    /// `extend_protection`
-    ExtendProtection,
 }
 
 /// One line of the journal.
@@ -76,6 +65,7 @@ struct State {
 enum Verdict {
     Go,
     Refuse(Error),
+    WaitThenGo(Duration),
     GoThenRefuse,
     TearThenRefuse(usize),
 }
@@ -128,15 +118,21 @@ impl FaultyStorage {
         if state.is_dead {
             return Verdict::Refuse(dead());
         }
-        let fault = state.plan.and_then(|(nth, fault)| (nth == number).then_some(fault));
+        let fault = state.plan.and_then(|(nth, fault)| {
+            let last = if let Fault::Overload { operations } = fault { nth + operations } else { nth + 1 };
+            (nth..last).contains(&number).then_some(fault)
+        });
         match fault {
             Some(Fault::NoSpace) => state.is_full = true,
             Some(Fault::CrashBefore | Fault::CrashAfter | Fault::Tear { .. }) => state.is_dead = true,
             _ => {}
         }
         match fault {
+            Some(Fault::Slow(delay)) => Verdict::WaitThenGo(delay),
+            Some(Fault::Overload { .. }) => Verdict::Refuse(temporary("the server is overloaded")),
+            Some(Fault::BreakOff) if verb.is_write() => Verdict::Refuse(temporary("it broke off")),
             Some(Fault::Fail(kind)) => Verdict::Refuse(Error::new(kind, "work", "a planned fault")),
-            Some(Fault::LoseAnswer | Fault::CrashAfter) => Verdict::GoThenRefuse,
+            Some(Fault::BreakOff | Fault::LoseAnswer | Fault::CrashAfter) => Verdict::GoThenRefuse,
             Some(Fault::Tear { keep_bytes }) if verb == Verb::Write => Verdict::TearThenRefuse(keep_bytes),
             Some(Fault::CrashBefore | Fault::Tear { .. }) => Verdict::Refuse(dead()),
             _ if state.is_full && verb == Verb::Write => {
@@ -164,6 +160,10 @@ impl FaultyStorage {
     ) -> Result<T> {
         match self.decide(verb, kind, id) {
             Verdict::Go => operation.await,
+            Verdict::WaitThenGo(delay) => {
+                tokio::time::sleep(delay).await;
+                operation.await
+            }
             Verdict::Refuse(error) => Err(error),
             Verdict::GoThenRefuse | Verdict::TearThenRefuse(_) => {
                 operation.await?;
@@ -171,6 +171,10 @@ impl FaultyStorage {
             }
         }
     }
+}
+
+fn temporary(message: &str) -> Error {
+    Error::new(ErrorKind::Other, "work", message).temporary()
 }
 
 fn dead() -> Error {
@@ -206,6 +210,10 @@ impl Storage for FaultyStorage {
     async fn write(&self, kind: FileKind, id: &FileId, content: Bytes) -> Result<()> {
         match self.decide(Verb::Write, Some(kind), Some(id)) {
             Verdict::Go => self.inner.write(kind, id, content).await,
+            Verdict::WaitThenGo(delay) => {
+                tokio::time::sleep(delay).await;
+                self.inner.write(kind, id, content).await
+            }
             Verdict::Refuse(error) => Err(error.with_file(kind, id)),
             Verdict::GoThenRefuse => {
                 self.inner.write(kind, id, content).await?;

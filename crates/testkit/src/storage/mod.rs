@@ -3,5 +3,6 @@
 mod faulty;
 mod suite;
 
-pub use faulty::{Fault, FaultyStorage, Operation, Verb};
+pub use faulty::{Fault, FaultyStorage, Operation};
+pub use sendense_storage::Verb;
 pub use suite::suite;

@@ -86,7 +86,7 @@ test('a repository that cannot be opened is told, and works again when its place
 
 test('an existing repository is added with its password only', async () => {
   const path = join(folder, 'old')
-  await engine.initRepository({ path, password: 'the old password' })
+  await engine.initRepository({ place: { type: 'local', path }, password: 'the old password' })
   const service = aService()
   await expect(create(service, { path, existing: true })).rejects.toMatchObject({
     code: 'request-invalid',
@@ -156,7 +156,7 @@ test('a folder that holds something is left as it is', async () => {
 
 test('a folder that holds a repository is told apart', async () => {
   const path = join(folder, 'old')
-  await engine.initRepository({ path, password: 'x' })
+  await engine.initRepository({ place: { type: 'local', path }, password: 'x' })
   await expect(create(aService(), { path })).rejects.toMatchObject({ code: 'repository-exists' })
 })
 

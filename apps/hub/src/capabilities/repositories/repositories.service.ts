@@ -168,13 +168,14 @@ export class RepositoriesService {
 
   async #makeOrOpen({ path, existing }: CreateRepository, password: string): Promise<Repository> {
     const { engine } = this.#options
+    const place = { type: 'local', path } as const
     if (existing)
-      return this.#prepared(await engine.openRepository({ path, password }).catch(throwFromEngine))
+      return this.#prepared(await engine.openRepository({ place, password }).catch(throwFromEngine))
     await mkdir(path, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
       throw new AppError('repository-unavailable', { detail: `The folder ${path} cannot be made`, cause })
     })
     try {
-      return await engine.initRepository({ path, password })
+      return await engine.initRepository({ place, password })
     } catch (error) {
       // Takes away an empty folder only, so that the next attempt finds what this one found.
       await rmdir(path).catch(() => undefined)
@@ -194,7 +195,8 @@ export class RepositoriesService {
   async #openStored({ id, path, sealedPassword }: RepositoryRecord): Promise<Repository> {
     const { engine, secrets } = this.#options
     const password = secrets.open(sealedPassword, secretContext(id))
-    return this.#prepared(await engine.openRepository({ path, password }).catch(throwFromEngine))
+    const place = { type: 'local', path } as const
+    return this.#prepared(await engine.openRepository({ place, password }).catch(throwFromEngine))
   }
 
   /** What a killed Hub had stored becomes known again, so that it is not sent a second time. */

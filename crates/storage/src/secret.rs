@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A password. It cannot be printed, and its memory is wiped when it is dropped.
+/// A password or another word that opens something. It cannot be printed, and its memory is wiped when it is dropped.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 

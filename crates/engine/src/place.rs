@@ -1,0 +1,71 @@
+//! Where a repository lies, and how its storage is put together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sendense_storage::{
+    ByteBudget, Guard, GuardLimits, Limit, LocalStorage, Retry, RetryPolicy, Storage, Throttle, Timeout,
+    TimeoutPolicy,
+};
+
+use crate::{Error, Result};
+
+/// Where the files of a repository are.
+#[derive(Clone, Debug)]
+pub enum RepositoryPlace {
+    /// A folder of this machine, which may be a mounted network file system.
+    Local {
+        /// Absolute.
+        path: PathBuf,
+    },
+}
+
+impl RepositoryPlace {
+    /// A folder of this machine.
+    #[must_use]
+    pub fn local(path: impl Into<PathBuf>) -> Self {
+        Self::Local { path: path.into() }
+    }
+}
+
+/// What a repository may take of the place and of the way there. Absent: no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RepositoryLimits {
+    /// How fast it is read.
+    pub read_bytes_per_second_max: Option<u64>,
+    /// How fast it is written.
+    pub write_bytes_per_second_max: Option<u64>,
+    /// How large it may become.
+    pub quota_bytes: Option<u64>,
+    /// What of the place it leaves free.
+    pub reserve_bytes: Option<u64>,
+}
+
+/// Operations that a place gets at a time.
+const READS_MAX: usize = 16;
+const WRITES_MAX: usize = 8;
+
+/// Opens the place with everything around it that a repository needs, in the order that `sendense_storage` explains.
+pub(crate) async fn open_storage(
+    place: &RepositoryPlace,
+    limits: &RepositoryLimits,
+) -> Result<Arc<dyn Storage>> {
+    let storage: Arc<dyn Storage> = match place {
+        RepositoryPlace::Local { path } => Arc::new(open_local(path).await?),
+    };
+    let budget = |rate: Option<u64>| rate.map(|rate| Arc::new(ByteBudget::new(rate)));
+    let storage = Arc::new(Timeout::new(storage, TimeoutPolicy::default()));
+    let storage = Arc::new(Limit::new(storage, READS_MAX, WRITES_MAX));
+    let reads = budget(limits.read_bytes_per_second_max);
+    let storage = Arc::new(Throttle::new(storage, reads, budget(limits.write_bytes_per_second_max)));
+    let storage = Arc::new(Retry::new(storage, RetryPolicy::default()));
+    let limits = GuardLimits { quota_bytes: limits.quota_bytes, reserve_bytes: limits.reserve_bytes };
+    Ok(Arc::new(Guard::new(storage, limits)))
+}
+
+async fn open_local(path: &Path) -> Result<LocalStorage> {
+    if !path.is_absolute() {
+        return Err(Error::Request("The path of a repository must be absolute".into()));
+    }
+    Ok(LocalStorage::open(path).await.map_err(sendense_repo::Error::from)?)
+}
