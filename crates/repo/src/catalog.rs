@@ -51,8 +51,6 @@ pub(crate) struct Catalog {
 struct Files {
     known: HashSet<IndexId>,
     damaged: Vec<DamagedIndex>,
-    /// Packs that another tool will remove.
-    marked: HashSet<PackId>,
 }
 
 /// Packs that are durable and in no index file yet.
@@ -166,15 +164,14 @@ impl Catalog {
     /// size; their blobs count as absent from now on. Also returns the packs that no index file names.
     pub(crate) async fn verify_packs(&self) -> Result<PackListing> {
         // No refresh meanwhile: it may number the packs anew.
-        let files = self.files.lock().await;
-        let known_len = self.index().packs_len();
+        let _files = self.files.lock().await;
+        let known_len = self.index().packs().len();
         let entries = self.storage.list(FileKind::Pack).await?;
         let sizes: HashMap<PackId, u64> = entries.iter().map(|e| (e.id.into(), e.size_bytes)).collect();
         let mut index = self.index_mut();
         // A pack that became known after the listing began need not be in it.
         let missing = index.mark_missing(&sizes, known_len);
-        let is_orphan = |id: &PackId| !index.contains_pack(id) && !files.marked.contains(id);
-        let orphans = sizes.into_iter().filter(|(id, _)| is_orphan(id)).collect();
+        let orphans = sizes.into_iter().filter(|(id, _)| !index.contains_pack(id)).collect();
         Ok(PackListing { missing, orphans })
     }
 
@@ -191,11 +188,11 @@ impl Catalog {
         while let Some((id, content)) = contents.try_next().await? {
             match content {
                 Ok(file) => {
-                    files.marked.extend(file.packs_to_delete.iter().map(|pack| pack.id));
                     let mut index = self.index_mut();
                     for pack in file.packs {
                         index.insert(pack.id, pack.blobs());
                     }
+                    file.packs_to_delete.iter().for_each(|marked| index.insert_marked(marked));
                 }
                 Err(damaged) => files.damaged.push(damaged),
             }
@@ -211,7 +208,7 @@ impl Catalog {
             let current = listed.iter().filter(|id| !reading.superseded.contains(id));
             reading = self.read_files(current.copied().collect()).await?;
         }
-        let Reading { loader, damaged, marked, .. } = reading;
+        let Reading { loader, damaged, .. } = reading;
         let mut index = blocking(move || Ok(loader.finish())).await?;
         let unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
         for pack in &unindexed.packs {
@@ -219,7 +216,7 @@ impl Catalog {
         }
         *self.index_mut() = index;
         self.generation.fetch_add(1, Ordering::Relaxed);
-        Ok(Files { known: listed, damaged, marked })
+        Ok(Files { known: listed, damaged })
     }
 
     async fn read_files(&self, ids: Vec<IndexId>) -> Result<Reading> {
@@ -229,7 +226,6 @@ impl Catalog {
             match content {
                 Ok(file) => {
                     reading.superseded.extend(file.supersedes.iter().copied());
-                    reading.marked.extend(file.packs_to_delete.iter().map(|pack| pack.id));
                     reading.loader.absorb(file);
                 }
                 Err(damaged) => reading.damaged.push(damaged),
@@ -275,7 +271,6 @@ struct Reading {
     loader: IndexLoader,
     superseded: HashSet<IndexId>,
     damaged: Vec<DamagedIndex>,
-    marked: HashSet<PackId>,
 }
 
 /// What a listing of the packs says.
@@ -345,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn packs_that_another_tool_has_marked_are_neither_known_nor_orphans() {
+    async fn packs_that_a_prune_has_marked_are_neither_relied_on_nor_orphans() {
         let (storage, key) = (Arc::new(MemoryStorage::new()), Key::random());
         put(&storage, &key, &format!(r#"{{"packs":[],"packs_to_delete":[{}]}}"#, pack_json(1))).await;
         for number in [1, 2] {
@@ -354,7 +349,22 @@ mod tests {
         let catalog = a_catalog(&storage, &key);
         catalog.refresh().await.unwrap();
         assert!(!has(&catalog, 1));
+        assert!(catalog.index().find(BlobKind::Data, &a_blob(1).id).all(|location| location.is_marked));
         assert_eq!(catalog.verify_packs().await.unwrap().orphans, [(a_pack(2), 9)]);
+    }
+
+    #[tokio::test]
+    async fn a_marked_pack_that_an_index_file_names_again_may_be_relied_on() {
+        let (storage, key) = (Arc::new(MemoryStorage::new()), Key::random());
+        put(&storage, &key, &format!(r#"{{"packs":[],"packs_to_delete":[{}]}}"#, pack_json(1))).await;
+        let catalog = a_catalog(&storage, &key);
+        catalog.refresh().await.unwrap();
+        catalog.add_pack(a_pack(1), &[a_blob(1)], 100);
+        assert!(has(&catalog, 1));
+        catalog.write_index().await.unwrap();
+        let another = a_catalog(&storage, &key);
+        another.refresh().await.unwrap();
+        assert!(has(&another, 1));
     }
 
     #[tokio::test]

@@ -86,9 +86,11 @@ fn check_file(repository: &Inner, file: &NewFile) -> Result<()> {
     Err(Error::Unacceptable { reason: format!("{name} of {expected} bytes with chunks of {size_bytes}") })
 }
 
-/// A place of a blob in a pack that is there. Fails when all its packs are missing; `None` when it has none.
+/// A place of a blob in a pack that is there. Fails when all its packs are missing; `None` when it has none, or only
+/// in packs that will be deleted.
 fn find(index: &Index, kind: BlobKind, id: &[u8; 32]) -> Result<Option<PackedBlob>> {
-    match index.find(kind, id).min_by_key(|location| location.is_missing) {
+    let unmarked = index.find(kind, id).filter(|location| !location.is_marked);
+    match unmarked.min_by_key(|location| location.is_missing) {
         Some(location) if location.is_missing => Err(Error::PackMissing { id: location.pack }),
         location => Ok(location.map(|location| location.blob)),
     }

@@ -126,7 +126,7 @@ async fn check_index(repository: &Inner, report: &mut CheckReport) -> Result<()>
     report.problems.extend(listing.missing.into_iter().map(|id| Problem::PackMissing { id }));
     report.orphan_packs = listing.orphans.len() as u64;
     let index = repository.catalog.index();
-    report.packs = index.packs_len() as u64;
+    report.packs = index.unmarked_packs_len() as u64;
     report.blobs = index.blobs_len() as u64;
     Ok(())
 }

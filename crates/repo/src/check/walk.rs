@@ -134,12 +134,13 @@ impl<'a> Walker<'a> {
         is_whole
     }
 
-    /// The length of a chunk that lies somewhere where it can be read, as far as we know.
+    /// The length of a chunk that lies somewhere where it can be read, as far as we know. A pack that will be deleted
+    /// is no such place.
     fn readable_bytes(&self, id: &ChunkId) -> Option<u32> {
         let index = self.repository.catalog.index();
-        let mut readable = index.find(BlobKind::Data, id.as_bytes()).filter(|location| {
-            !location.is_missing && !self.bad_places.contains(location.pack, &location.blob)
-        });
+        let mut readable = index
+            .find_reliable(BlobKind::Data, id.as_bytes())
+            .filter(|location| !self.bad_places.contains(location.pack, &location.blob));
         readable.next().map(|location| location.blob.plain_bytes())
     }
 

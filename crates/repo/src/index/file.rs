@@ -1,5 +1,7 @@
 //! Index files.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::OVERHEAD_BYTES;
@@ -14,15 +16,19 @@ pub(crate) struct IndexFile {
     pub(crate) supersedes: Vec<IndexId>,
     #[serde(default)]
     pub(crate) packs: Vec<IndexPack>,
-    /// Packs that rustic's prune has marked and will remove later. They are as good as gone.
-    #[serde(default, skip_serializing)]
+    /// Packs that a prune has marked and will remove later; rustic's word for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) packs_to_delete: Vec<MarkedPack>,
 }
 
-/// A pack that is marked for deletion.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// A pack that is marked for deletion, and what is in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct MarkedPack {
-    pub(crate) id: PackId,
+    #[serde(flatten)]
+    pub(crate) pack: IndexPack,
+    /// When it was marked. `None` where a foreign tool has not said so in words that we understand.
+    #[serde(default, with = "lenient_time", skip_serializing_if = "Option::is_none")]
+    pub(crate) time: Option<SystemTime>,
 }
 
 /// One pack and all its blobs.
@@ -64,6 +70,29 @@ mod blob_id {
     }
 }
 
+/// A time that we do not understand must not make the whole index file unreadable.
+mod lenient_time {
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::timestamp;
+
+    #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<SystemTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_some(&time.map(timestamp::format))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.as_deref().and_then(timestamp::parse))
+    }
+}
+
 impl IndexPack {
     pub(crate) fn new(id: PackId, blobs: &[PackedBlob]) -> Self {
         let blobs = blobs.iter().map(|blob| IndexBlob {
@@ -97,14 +126,16 @@ impl IndexFile {
         let is_sane = |blob: &IndexBlob| {
             blob.length as usize >= OVERHEAD_BYTES && blob.offset.checked_add(blob.length).is_some()
         };
-        let blobs = || self.packs.iter().flat_map(|pack| &pack.blobs);
-        if blobs().all(is_sane) { Ok(()) } else { Err("a blob cannot lie where it says") }
+        let marked = self.packs_to_delete.iter().map(|marked| &marked.pack);
+        let mut blobs = self.packs.iter().chain(marked).flat_map(|pack| &pack.blobs);
+        if blobs.all(is_sane) { Ok(()) } else { Err("a blob cannot lie where it says") }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timestamp;
 
     #[test]
     fn an_index_file_reads_as_restic_writes_it() {
@@ -125,13 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn packs_that_rustic_has_marked_are_told_apart() {
+    fn packs_that_a_prune_has_marked_are_told_apart_with_the_time_of_their_mark() {
         let id = "aa".repeat(32);
-        let json =
-            format!(r#"{{"packs":[],"packs_to_delete":[{{"id":"{id}","blobs":[],"time":"2026-11-23"}}]}}"#);
-        let file: IndexFile = serde_json::from_str(&json).unwrap();
-        assert!(file.packs.is_empty());
-        assert_eq!(file.packs_to_delete[0].id.to_string(), id);
+        let file = |time: &str| -> IndexFile {
+            let marked = format!(r#"{{"id":"{id}","blobs":[]{time}}}"#);
+            serde_json::from_str(&format!(r#"{{"packs":[],"packs_to_delete":[{marked}]}}"#)).unwrap()
+        };
+        let marked = file(r#","time":"2026-11-23T10:00:00.5+02:00""#);
+        assert!(marked.packs.is_empty());
+        assert_eq!(marked.packs_to_delete[0].pack.id.to_string(), id);
+        assert_eq!(marked.packs_to_delete[0].time, timestamp::parse("2026-11-23T08:00:00.5Z"));
+        let again = serde_json::to_string(&marked).unwrap();
+        assert!(again.ends_with(r#""blobs":[],"time":"2026-11-23T08:00:00.5Z"}]}"#), "{again}");
+        for unknown in ["", r#","time":null"#, r#","time":"2026-11-23""#] {
+            assert_eq!(file(unknown).packs_to_delete[0].time, None);
+        }
     }
 
     #[test]

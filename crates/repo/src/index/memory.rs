@@ -5,8 +5,9 @@
 //! is merged into the array when it has grown to an eighth of it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::SystemTime;
 
-use super::{IndexFile, IndexPack};
+use super::{IndexFile, IndexPack, MarkedPack};
 use crate::pack::{self, BlobKind, PackedBlob};
 use crate::{ChunkId, PackId};
 
@@ -36,13 +37,27 @@ pub(crate) struct Location {
     pub(crate) blob: PackedBlob,
     /// The pack was not in the last listing, or had another size.
     pub(crate) is_missing: bool,
+    /// A prune has marked the pack: it may be read as long as it is there, but nobody may rely on it.
+    pub(crate) is_marked: bool,
 }
 
-#[derive(Debug)]
-struct PackInfo {
-    id: PackId,
-    size_bytes: u64,
-    is_missing: bool,
+/// What the index knows of a pack.
+#[derive(Clone, Debug)]
+pub(crate) struct PackInfo {
+    pub(crate) id: PackId,
+    /// The size that its blobs make.
+    pub(crate) size_bytes: u64,
+    /// It was not in the last listing, or had another size.
+    pub(crate) is_missing: bool,
+    /// Set for a pack that is marked for deletion.
+    pub(crate) mark: Option<Mark>,
+}
+
+/// A prune's mark on a pack. An index file that names the pack as any other outweighs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// When the pack was marked, as far as we know; of several marks the latest.
+    pub(crate) time: Option<SystemTime>,
 }
 
 /// All blobs of a repository.
@@ -62,6 +77,7 @@ pub(crate) struct IndexLoader {
     index: Index,
     /// Packs that a second file names.
     repeated: Vec<IndexPack>,
+    marked: Vec<MarkedPack>,
 }
 
 impl IndexLoader {
@@ -77,6 +93,7 @@ impl IndexLoader {
                 self.repeated.push(pack);
             }
         }
+        self.marked.extend(file.packs_to_delete);
     }
 
     /// The finished index.
@@ -87,14 +104,34 @@ impl IndexLoader {
         for pack in self.repeated {
             index.insert(pack.id, pack.blobs());
         }
+        for marked in self.marked {
+            index.insert_marked(&marked);
+        }
         index
     }
 }
 
 impl Index {
-    /// Adds a pack. A pack that is known already only gains the blobs that were not.
+    /// Adds a pack. A pack that is known already only gains the blobs that were not, and loses its mark.
     pub(crate) fn insert(&mut self, pack: PackId, blobs: impl IntoIterator<Item = PackedBlob>) {
         let (number, is_new) = self.pack_number(pack);
+        self.packs[number as usize].mark = None;
+        self.insert_blobs(number, is_new, blobs);
+    }
+
+    /// Adds a pack that is marked for deletion. One that is known without a mark stays without one.
+    pub(crate) fn insert_marked(&mut self, marked: &MarkedPack) {
+        let (number, is_new) = self.pack_number(marked.pack.id);
+        let info = &mut self.packs[number as usize];
+        match &mut info.mark {
+            Some(mark) => mark.time = mark.time.zip(marked.time).map(|(one, other)| one.max(other)),
+            None if is_new => info.mark = Some(Mark { time: marked.time }),
+            None => return,
+        }
+        self.insert_blobs(number, is_new, marked.pack.blobs());
+    }
+
+    fn insert_blobs(&mut self, number: u32, is_new: bool, blobs: impl IntoIterator<Item = PackedBlob>) {
         for blob in blobs {
             let entry = Entry::new(number, &blob);
             if (is_new || !self.contains_entry(&entry)) && self.recent.insert(entry) {
@@ -114,47 +151,76 @@ impl Index {
         self.starts = starts(&self.sorted);
     }
 
-    /// The places of a blob, in no particular order.
+    /// The places of a blob. Those in marked packs come last; otherwise in no particular order.
     pub(crate) fn find(&self, kind: BlobKind, id: &[u8; 32]) -> impl Iterator<Item = Location> {
-        self.entries(id).filter(move |entry| entry.kind() == kind).map(|entry| self.location(entry))
+        let places = |is_marked| {
+            let of_kind = self.entries(id).filter(move |entry| entry.kind() == kind);
+            of_kind.map(|entry| self.location(entry)).filter(move |location| location.is_marked == is_marked)
+        };
+        places(false).chain(places(true))
     }
 
-    /// Whether a blob lies in a pack that is there.
+    /// The places of a blob on which one may rely: in packs that are there and not marked.
+    pub(crate) fn find_reliable(&self, kind: BlobKind, id: &[u8; 32]) -> impl Iterator<Item = Location> {
+        let of_kind = self.entries(id).filter(move |entry| entry.kind() == kind);
+        of_kind.map(|entry| self.location(entry)).filter(Location::is_reliable)
+    }
+
+    /// Whether a blob lies in a pack that is there and not marked.
     pub(crate) fn contains(&self, kind: BlobKind, id: &[u8; 32]) -> bool {
-        self.find(kind, id).any(|location| !location.is_missing)
+        self.find_reliable(kind, id).next().is_some()
     }
 
-    /// The plain length of a chunk that lies in a pack that is there.
+    /// The plain length of a chunk that lies in a pack that is there and not marked.
     pub(crate) fn plain_bytes_of(&self, id: &ChunkId) -> Option<u32> {
-        let mut locations = self.find(BlobKind::Data, id.as_bytes()).filter(|location| !location.is_missing);
-        locations.next().map(|location| location.blob.plain_bytes())
+        let location = self.find_reliable(BlobKind::Data, id.as_bytes()).next();
+        location.map(|location| location.blob.plain_bytes())
     }
 
-    pub(crate) fn packs_len(&self) -> usize {
-        self.packs.len()
+    /// All packs, marked ones too, in the order of their numbers. Numbers hold until the index is read anew.
+    pub(crate) fn packs(&self) -> &[PackInfo] {
+        &self.packs
+    }
+
+    /// How many packs there are that are not marked.
+    pub(crate) fn unmarked_packs_len(&self) -> usize {
+        self.packs.iter().filter(|pack| pack.mark.is_none()).count()
+    }
+
+    /// What is known of a pack, if it is known.
+    pub(crate) fn pack(&self, pack: &PackId) -> Option<&PackInfo> {
+        self.pack_numbers.get(pack).map(|number| &self.packs[*number as usize])
+    }
+
+    /// Every blob at every place with the number of its pack (see [`Self::packs`]), one
+    /// pass for whoever needs sums.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = (u32, PackedBlob)> {
+        let entries = self.sorted.iter().chain(&self.recent);
+        entries.map(|entry| (entry.pack_number(), entry.blob()))
     }
 
     pub(crate) fn contains_pack(&self, pack: &PackId) -> bool {
         self.pack_numbers.contains_key(pack)
     }
 
-    /// The packs that were there in the last listing, with their sizes in bytes.
+    /// The packs that were there in the last listing and are not marked, with their sizes in bytes.
     pub(crate) fn present_packs(&self) -> impl Iterator<Item = (PackId, u64)> {
-        self.packs.iter().filter(|pack| !pack.is_missing).map(|pack| (pack.id, pack.size_bytes))
+        let present = self.packs.iter().filter(|pack| !pack.is_missing && pack.mark.is_none());
+        present.map(|pack| (pack.id, pack.size_bytes))
     }
 
     /// The blobs of one pack, in the order in which they lie. Looks at every entry: for the rare case of damage.
     pub(crate) fn blobs_of(&self, pack: &PackId) -> Vec<PackedBlob> {
         let Some(number) = self.pack_numbers.get(pack) else { return Vec::new() };
         let entries = self.sorted.iter().chain(&self.recent);
-        let of_pack = entries.filter(|entry| entry.pack_and_kind & !TREE_BIT == *number);
+        let of_pack = entries.filter(|entry| entry.pack_number() == *number);
         let mut blobs: Vec<_> = of_pack.map(Entry::blob).collect();
         blobs.sort_unstable_by_key(|blob| blob.offset);
         blobs
     }
 
     /// Holds the first `known_len` packs against a complete listing: whatever is not in it with the right size is
-    /// missing. Returns those that are.
+    /// missing. Returns those that are, without the marked ones.
     pub(crate) fn mark_missing(
         &mut self,
         sizes_bytes: &HashMap<PackId, u64>,
@@ -164,9 +230,11 @@ impl Index {
         for pack in &mut self.packs[..known_len] {
             pack.is_missing = sizes_bytes.get(&pack.id) != Some(&pack.size_bytes);
         }
-        self.packs[..known_len].iter().filter(|pack| pack.is_missing).map(|pack| pack.id).collect()
+        let missing = self.packs[..known_len].iter().filter(|pack| pack.is_missing && pack.mark.is_none());
+        missing.map(|pack| pack.id).collect()
     }
 
+    /// How many places of blobs there are, those in marked packs included.
     pub(crate) fn blobs_len(&self) -> usize {
         self.sorted.len() + self.recent.len()
     }
@@ -177,7 +245,7 @@ impl Index {
         }
         // Two thousand million packs are four hundred times the largest repository that fits into memory.
         let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX).min(TREE_BIT - 1);
-        self.packs.push(PackInfo { id, size_bytes: pack::size_bytes([]), is_missing: false });
+        self.packs.push(PackInfo { id, size_bytes: pack::size_bytes([]), is_missing: false, mark: None });
         self.pack_numbers.insert(id, number);
         (number, true)
     }
@@ -202,8 +270,16 @@ impl Index {
     }
 
     fn location(&self, entry: &Entry) -> Location {
-        let pack = &self.packs[(entry.pack_and_kind & !TREE_BIT) as usize];
-        Location { pack: pack.id, blob: entry.blob(), is_missing: pack.is_missing }
+        let pack = &self.packs[entry.pack_number() as usize];
+        let (is_missing, is_marked) = (pack.is_missing, pack.mark.is_some());
+        Location { pack: pack.id, blob: entry.blob(), is_missing, is_marked }
+    }
+}
+
+impl Location {
+    /// Whether a new restore point may rely on it.
+    pub(crate) fn is_reliable(&self) -> bool {
+        !self.is_missing && !self.is_marked
     }
 }
 
@@ -226,6 +302,10 @@ impl Entry {
     fn last(id: &[u8; 32]) -> Self {
         let max = u32::MAX;
         Self { id: *id, pack_and_kind: max, offset: max, length: max, uncompressed: max }
+    }
+
+    fn pack_number(&self) -> u32 {
+        self.pack_and_kind & !TREE_BIT
     }
 
     fn kind(&self) -> BlobKind {
@@ -295,8 +375,12 @@ mod tests {
             }
             for number in 0..len {
                 let found: Vec<_> = index.find(BlobKind::Data, &a_blob(number).id).collect();
-                let expected =
-                    Location { pack: a_pack(number / 1000), blob: a_blob(number), is_missing: false };
+                let expected = Location {
+                    pack: a_pack(number / 1000),
+                    blob: a_blob(number),
+                    is_missing: false,
+                    is_marked: false,
+                };
                 assert_eq!(found, [expected]);
             }
             for number in len..len + 100 {
@@ -350,6 +434,55 @@ mod tests {
             let places = |index: &Index| index.find(blob.kind, &blob.id).collect::<Vec<_>>();
             assert_eq!(places(&at_once), places(&grown));
         }
+    }
+
+    #[test]
+    fn a_blob_in_a_marked_pack_is_found_last_and_does_not_count_as_there() {
+        let mark = |number, time| {
+            let pack = IndexPack::new(a_pack(number), &[a_blob(1)]);
+            MarkedPack { pack, time: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(time)) }
+        };
+        let mut index = Index::default();
+        index.insert_marked(&mark(1, 5));
+        index.insert_marked(&mark(1, 3));
+        assert!(!index.contains(BlobKind::Data, &a_blob(1).id));
+        assert_eq!(index.plain_bytes_of(&ChunkId::from_bytes(a_blob(1).id)), None);
+        index.insert(a_pack(2), [a_blob(1)]);
+        assert!(index.contains(BlobKind::Data, &a_blob(1).id));
+        let places = |index: &Index| {
+            index.find(BlobKind::Data, &a_blob(1).id).map(|l| (l.pack, l.is_marked)).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&index), [(a_pack(2), false), (a_pack(1), true)]);
+        assert_eq!(index.packs()[0].mark, Some(Mark { time: mark(1, 5).time }));
+        assert_eq!(index.present_packs().count(), 1);
+        assert_eq!(index.mark_missing(&HashMap::new(), 2), [a_pack(2)]);
+
+        // Whoever names it as any other pack outweighs the mark, whichever comes first.
+        index.insert(a_pack(1), [a_blob(1)]);
+        index.insert_marked(&mark(1, 9));
+        assert!(index.pack(&a_pack(1)).unwrap().mark.is_none());
+        assert_eq!(index.blobs_of(&a_pack(1)), [a_blob(1)]);
+        let mut loader = IndexLoader::default();
+        loader.absorb(IndexFile { packs_to_delete: vec![mark(1, 1)], ..IndexFile::default() });
+        let packs = vec![IndexPack::new(a_pack(1), &[a_blob(1)])];
+        loader.absorb(IndexFile { packs, ..IndexFile::default() });
+        assert!(loader.finish().contains(BlobKind::Data, &a_blob(1).id));
+    }
+
+    #[test]
+    fn one_pass_yields_every_blob_with_the_number_of_its_pack() {
+        let mut index = Index::default();
+        for number in 0..100 {
+            index.insert(a_pack(number / 10), [a_blob(number)]);
+        }
+        index.compact();
+        index.insert(a_pack(10), [a_blob(100)]);
+        let mut sums = vec![0; index.packs().len()];
+        for (pack, blob) in index.blobs() {
+            sums[pack as usize] += blob.length;
+        }
+        assert_eq!(sums, [[1000; 10].as_slice(), &[100]].concat());
+        assert_eq!(index.packs()[10].id, a_pack(10));
     }
 
     #[test]

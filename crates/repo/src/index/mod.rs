@@ -3,5 +3,5 @@
 mod file;
 mod memory;
 
-pub(crate) use file::{IndexFile, IndexPack};
+pub(crate) use file::{IndexFile, IndexPack, MarkedPack};
 pub(crate) use memory::{Index, IndexLoader, Location};
