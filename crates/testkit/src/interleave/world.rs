@@ -17,6 +17,14 @@ use crate::storage::Verb;
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot(Vec<(FileKind, FileId, Bytes)>);
 
+impl Snapshot {
+    /// Whether it has a file.
+    #[must_use]
+    pub fn contains(&self, kind: FileKind, id: &FileId) -> bool {
+        self.0.iter().any(|(other_kind, other_id, _)| (*other_kind, other_id) == (kind, id))
+    }
+}
+
 /// A file by its history instead of its name: names are hashes of random bytes, and differ from run to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Label {
@@ -133,8 +141,11 @@ impl World {
         Actor { world: Arc::clone(self), number: state.actors.len() - 1 }
     }
 
+    /// From here on operations wait. What the actors have seen so far is the same in every run.
     pub(super) fn raise_curtain(&self) {
-        self.state().is_curtain_up = true;
+        let mut state = self.state();
+        state.is_curtain_up = true;
+        state.actors.iter_mut().for_each(|actor| actor.history = 0);
     }
 
     /// What can be let through now. The first operation of each actor, or all where it is loose.
@@ -234,7 +245,8 @@ impl World {
             (Some(kind), Some(id)) => state.labels.get(&name(kind, id)).copied(),
             _ => None,
         };
-        if !state.is_curtain_up {
+        // Nobody begins before the curtain rises.
+        if !state.is_curtain_up && verb.is_some() {
             return None;
         }
         let step = Step { verb, kind: file.0, label };
