@@ -14,7 +14,7 @@ use sendense_storage::{ErrorKind, FileKind, Storage};
 
 use crate::blocking::blocking;
 use crate::crypto::Key;
-use crate::index::{Index, IndexFile, IndexLoader, IndexPack};
+use crate::index::{Index, IndexFile, IndexLoader, IndexPack, MarkedPack};
 use crate::pack::PackedBlob;
 use crate::{Error, IndexId, PackId, Result, sealed_json};
 
@@ -22,10 +22,10 @@ use crate::{Error, IndexId, PackId, Result, sealed_json};
 const READS_MAX: usize = 4;
 
 /// How often a refresh begins again because another tool replaces index files meanwhile.
-const REFRESHES_MAX: usize = 3;
+const REFRESHES_MAX: usize = 10;
 
 /// Other tools read a whole index file into memory.
-const BLOBS_PER_FILE: usize = 50_000;
+pub(crate) const BLOBS_PER_FILE: usize = 50_000;
 
 /// An index file that could not be read. Its packs look like packs without index until it is replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,23 +94,34 @@ impl Catalog {
         let mut files = self.files.lock().await;
         for _ in 1..REFRESHES_MAX {
             match self.refresh_once(&mut files).await {
+                // While a prune replaces files, a listing may show neither the old one nor the new one: what was
+                // read anew counts when the next listing shows all of it.
+                Ok(Refreshed::Anew) => {}
+                Ok(Refreshed::Grown) => return Ok(()),
                 // A file has vanished between the listing and the reading.
                 Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => {}
-                result => return result,
+                Err(error) => return Err(error),
             }
         }
-        self.refresh_once(&mut files).await
+        self.refresh_once(&mut files).await.map(|_| ())
     }
 
-    async fn refresh_once(&self, files: &mut Files) -> Result<()> {
+    async fn refresh_once(&self, files: &mut Files) -> Result<Refreshed> {
         let entries = self.storage.list(FileKind::Index).await?;
         let listed: HashSet<IndexId> = entries.iter().map(|entry| entry.id.into()).collect();
+        if listed.is_empty() && files.known.is_empty() {
+            return Ok(Refreshed::Grown);
+        }
         if files.known.is_empty() || !files.known.is_subset(&listed) {
             *files = self.read_anew(listed).await?;
-            return Ok(());
+            return Ok(Refreshed::Anew);
         }
         let new: Vec<IndexId> = listed.difference(&files.known).copied().collect();
-        self.read_new(files, new).await
+        if self.read_new(files, new).await? == Refreshed::Anew {
+            *files = self.read_anew(listed).await?;
+            return Ok(Refreshed::Anew);
+        }
+        Ok(Refreshed::Grown)
     }
 
     /// While this number stays the same, the index only grows.
@@ -183,11 +194,17 @@ impl Catalog {
         Ok(sealed.id.into())
     }
 
-    async fn read_new(&self, files: &mut Files, ids: Vec<IndexId>) -> Result<()> {
+    /// Adds what new files say. Says so when that is not enough: a prune has marked a pack that was in no file yet, and
+    /// in memory it looks as if one might rely on it.
+    async fn read_new(&self, files: &mut Files, ids: Vec<IndexId>) -> Result<Refreshed> {
+        let mut refreshed = Refreshed::Grown;
         let mut contents = std::pin::pin!(self.contents(ids));
         while let Some((id, content)) = contents.try_next().await? {
             match content {
                 Ok(file) => {
+                    if self.is_unindexed(&file.packs_to_delete) {
+                        refreshed = Refreshed::Anew;
+                    }
                     let mut index = self.index_mut();
                     for pack in file.packs {
                         index.insert(pack.id, pack.blobs());
@@ -198,22 +215,34 @@ impl Catalog {
             }
             files.known.insert(id);
         }
-        Ok(())
+        Ok(refreshed)
+    }
+
+    fn is_unindexed(&self, marked: &[MarkedPack]) -> bool {
+        let unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
+        marked.iter().any(|marked| unindexed.packs.iter().any(|pack| pack.id == marked.pack.id))
     }
 
     async fn read_anew(&self, listed: HashSet<IndexId>) -> Result<Files> {
         let mut reading = self.read_files(listed.iter().copied().collect()).await?;
-        if listed.iter().any(|id| reading.superseded.contains(id)) {
+        if reading.superseded.iter().any(|id| reading.with_packs.contains(id)) {
             // Rare: a tool died between writing a new index and removing the old ones. What they say is old.
             let current = listed.iter().filter(|id| !reading.superseded.contains(id));
             reading = self.read_files(current.copied().collect()).await?;
         }
         let Reading { loader, damaged, .. } = reading;
         let mut index = blocking(move || Ok(loader.finish())).await?;
-        let unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
-        for pack in &unindexed.packs {
-            index.insert(pack.id, pack.blobs());
-        }
+        let mut unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
+        // A pack that a prune has found in no index file and marked: only who relied on it before may take it back.
+        unindexed.packs.retain(|pack| {
+            let is_marked = index.pack(&pack.id).is_some_and(|known| known.mark.is_some());
+            if is_marked {
+                index.insert_marked(&MarkedPack { pack: pack.clone(), time: None, settled: None });
+            } else {
+                index.insert(pack.id, pack.blobs());
+            }
+            !is_marked
+        });
         *self.index_mut() = index;
         self.generation.fetch_add(1, Ordering::Relaxed);
         Ok(Files { known: listed, damaged })
@@ -222,10 +251,13 @@ impl Catalog {
     async fn read_files(&self, ids: Vec<IndexId>) -> Result<Reading> {
         let mut reading = Reading::default();
         let mut contents = std::pin::pin!(self.contents(ids));
-        while let Some((_, content)) = contents.try_next().await? {
+        while let Some((id, content)) = contents.try_next().await? {
             match content {
                 Ok(file) => {
                     reading.superseded.extend(file.supersedes.iter().copied());
+                    if !file.packs.is_empty() {
+                        reading.with_packs.insert(id);
+                    }
                     reading.loader.absorb(file);
                 }
                 Err(damaged) => reading.damaged.push(damaged),
@@ -270,7 +302,18 @@ impl Catalog {
 struct Reading {
     loader: IndexLoader,
     superseded: HashSet<IndexId>,
+    /// Files that name packs which are not marked. To read a file of marks that a newer one replaces does no harm.
+    with_packs: HashSet<IndexId>,
     damaged: Vec<DamagedIndex>,
+}
+
+/// How the index came up to date.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refreshed {
+    /// By what new files say.
+    Grown,
+    /// From nothing.
+    Anew,
 }
 
 /// What a listing of the packs says.

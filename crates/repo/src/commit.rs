@@ -8,9 +8,12 @@
 //! 3. trees, in packs of their own, and then the index file that names all packs that were in none;
 //! 4. the index files we know are still there, a complete listing of the packs shows each one with its size, and
 //!    our lock is still there; if anything of that has changed, 2 is proved again with what is left;
-//! 5. the snapshot file.
+//! 5. the protection of all those packs reaches as far as that of the snapshot file will;
+//! 6. the snapshot file;
+//! 7. our lock is still there, and the index files still say what they said.
 //!
-//! A crash before 5 leaves packs that the next capture uses, and trees that a prune removes.
+//! A crash before 6 leaves packs that the next capture uses, and trees that a prune removes. What a prune has marked
+//! meanwhile is taken back wherever it is found to be needed; 7 finds what was marked between 4 and 6.
 
 use std::sync::Arc;
 
@@ -21,7 +24,9 @@ use crate::index::Index;
 use crate::lock::HeldLock;
 use crate::pack::{BlobKind, PackedBlob};
 use crate::packing::FailureMark;
+use crate::protect::protect;
 use crate::repository::Inner;
+use crate::rescue::rescue;
 use crate::snapshot_file::SnapshotFile;
 use crate::tree::{HashedFrame, Node, Tree, is_valid_name};
 use crate::{Error, NewFile, NewRestorePoint, Result, SnapshotId, TreeId, host, sealed_json};
@@ -40,23 +45,103 @@ pub(crate) async fn commit(
     check_names(&point)?;
     repository.packer.flush_packs(mark).await?;
     let generation = repository.catalog.generation();
-    check_content(repository, &point.files)?;
+    check_or_rescue(repository, &point.files, &[])?;
 
     let (point, trees) = blocking(move || Trees::encode(point)).await?;
     store_trees(repository, &trees)?;
     repository.packer.flush(mark).await?;
 
-    repository.catalog.refresh().await?;
-    let listing = repository.catalog.verify_packs().await?;
+    let generation = prove(repository, lock, &point.files, &trees.ids(), generation).await?;
+    protect(repository, needed(&point.files, &trees.ids())).await?;
+    let id = write_snapshot(repository, &point, trees.root()).await?;
+    match prove_again(repository, lock, &point.files, &trees.ids(), generation).await {
+        Err(error) if is_lie(&error) => {
+            repository.storage.remove(FileKind::Snapshot, &id.into()).await?;
+            Err(error)
+        }
+        // Whatever else failed, the restore point is made, and was whole a moment ago.
+        _ => Ok(id),
+    }
+}
+
+/// How often what is needed is proved again because a prune goes on marking it.
+const PROOFS_MAX: usize = 5;
+
+/// Proves that everything is there on which the restore point relies, and that our lock is. Only what has changed
+/// since the given generation of the index is looked at. Returns the generation for which it is proved.
+async fn prove(
+    repository: &Inner,
+    lock: &HeldLock,
+    files: &[NewFile],
+    trees: &[TreeId],
+    mut proved: u64,
+) -> Result<u64> {
+    for _ in 0..PROOFS_MAX {
+        repository.catalog.refresh().await?;
+        let generation = repository.catalog.generation();
+        let listing = repository.catalog.verify_packs().await?;
+        lock.confirm().await?;
+        let is_unchanged = generation == proved && listing.missing.is_empty();
+        let files = if is_unchanged { &[] } else { files };
+        if !check_or_rescue(repository, files, trees)? {
+            return Ok(generation);
+        }
+        // What was taken back must be named by an index file, and then still be there.
+        repository.catalog.write_index().await?;
+        proved = generation;
+    }
+    Err(Error::LockLost)
+}
+
+/// Once the snapshot file is there: a prune either finds it when it looks for restore points after it has removed index
+/// files, or we find that index files are gone.
+async fn prove_again(
+    repository: &Inner,
+    lock: &HeldLock,
+    files: &[NewFile],
+    trees: &[TreeId],
+    proved: u64,
+) -> Result<()> {
     lock.confirm().await?;
-    if repository.catalog.generation() != generation || !listing.missing.is_empty() {
-        check_content(repository, &point.files)?;
+    repository.catalog.refresh().await?;
+    if repository.catalog.generation() != proved {
+        prove(repository, lock, files, trees, proved).await?;
     }
-    for tree in trees.ids() {
+    Ok(())
+}
+
+/// Whether the error says that the restore point is not whole, or may not stay so.
+fn is_lie(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::LockLost | Error::ChunkMissing { .. } | Error::PackMissing { .. } | Error::TreeMissing { .. }
+    )
+}
+
+/// Everything must be there. What a prune has marked meanwhile is taken back: then the answer is `true`, and it must be
+/// proved again that it is there.
+fn check_or_rescue(repository: &Inner, files: &[NewFile], trees: &[TreeId]) -> Result<bool> {
+    match check_all(repository, files, trees) {
+        Err(error) if is_lie(&error) && rescue(repository, needed(files, trees)) > 0 => {
+            check_all(repository, files, trees).map(|()| true)
+        }
+        result => result.map(|()| false),
+    }
+}
+
+fn check_all(repository: &Inner, files: &[NewFile], trees: &[TreeId]) -> Result<()> {
+    check_content(repository, files)?;
+    for tree in trees {
         find(&repository.catalog.index(), BlobKind::Tree, tree.as_bytes())?
-            .ok_or(Error::TreeMissing { id: tree })?;
+            .ok_or(Error::TreeMissing { id: *tree })?;
     }
-    write_snapshot(repository, &point, trees.root()).await
+    Ok(())
+}
+
+/// All blobs that the restore point relies on.
+fn needed<'a>(files: &'a [NewFile], trees: &'a [TreeId]) -> impl Iterator<Item = (BlobKind, [u8; 32])> + 'a {
+    let chunks = files.iter().flat_map(|file| &file.content).map(|id| (BlobKind::Data, *id.as_bytes()));
+    chunks.chain(trees.iter().map(|id| (BlobKind::Tree, *id.as_bytes())))
 }
 
 fn check_names(point: &NewRestorePoint) -> Result<()> {

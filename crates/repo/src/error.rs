@@ -125,6 +125,18 @@ pub enum Error {
         /// Its kind.
         kind: ErrorKind,
     },
+    /// A pack that a new restore point needs is not protected for as long as it must be.
+    #[error("The storage does not protect pack {id} for as long as it should")]
+    Unprotected {
+        /// The pack.
+        id: PackId,
+    },
+    /// Something cannot be read without which nobody can say what is garbage. A repair comes first.
+    #[error("The repository must be repaired first: {reason}")]
+    RepairNeeded {
+        /// What cannot be read.
+        reason: String,
+    },
     /// The place of the repository fails.
     #[error(transparent)]
     Storage(#[from] sendense_storage::Error),

@@ -97,9 +97,9 @@ ids! {
     /// The name of an index file: SHA-256 of the sealed file.
     pub struct IndexId;
     /// The name of a lock file: SHA-256 of the sealed file.
-    pub(crate) struct LockId;
+    pub struct LockId;
     /// The name of a key file: SHA-256 of the file.
-    pub(crate) struct KeyId;
+    pub struct KeyId;
 }
 
 /// The text is not 64 hexadecimal digits.

@@ -1,7 +1,9 @@
 //! A repository: made, opened, read, and the way to its writers.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -13,9 +15,9 @@ use crate::config::Config;
 use crate::crypto::{Kdf, Key};
 use crate::packing::{Packer, Tuning};
 use crate::{
-    AdoptReport, CheckOptions, CheckProgress, CheckReport, ChunkId, DiskContent, Error, FileEntry,
-    LockTiming, RestorePoint, Result, Secret, SnapshotId, VerifyProgress, VerifyReport, Writer,
-    WriterOptions, adopt, check, key_file, lock, sealed_json,
+    AdoptReport, CheckOptions, CheckProgress, CheckReport, ChunkId, DiskContent, Error, FileEntry, LockInfo,
+    LockTiming, PackId, PruneOptions, PruneProgress, PruneReport, RestorePoint, Result, Secret, SnapshotId,
+    VerifyProgress, VerifyReport, Writer, WriterOptions, adopt, check, key_file, lock, prune, sealed_json,
 };
 
 /// Small files that are read at a time.
@@ -41,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) key: Key,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) packer: Packer,
+    /// Until when packs are protected, as far as it was asked.
+    pub(crate) protected: Mutex<HashMap<PackId, SystemTime>>,
     config: Config,
 }
 
@@ -94,7 +98,9 @@ impl Repository {
         let catalog = Arc::new(Catalog::new(Arc::clone(&storage), key.clone()));
         catalog.refresh().await?;
         let packer = Packer::new(Arc::clone(&storage), Arc::clone(&catalog), key.clone(), tuning);
-        Ok(Self { inner: Arc::new(Inner { storage, key, catalog, packer, config }) })
+        Ok(Self {
+            inner: Arc::new(Inner { storage, key, catalog, packer, protected: Mutex::default(), config }),
+        })
     }
 
     /// The id that the repository got when it was made; restic shows its first digits.
@@ -251,6 +257,30 @@ impl Repository {
             return Err(Error::RestorePointMissing { id: *id });
         }
         Ok(self.inner.storage.remove(FileKind::Snapshot, &(*id).into()).await?)
+    }
+
+    /// Removes what no restore point needs, in two phases of which the second comes a day later: see
+    /// [`PruneOptions::grace`]. Works beside any number of writers, and takes a lock meanwhile that only other prunes
+    /// respect.
+    ///
+    /// # Errors
+    /// [`Error::Locked`]; [`Error::RepairNeeded`] when something cannot be read without which nobody can say what is
+    /// garbage; [`Error::LockLost`], [`Error::Cancelled`], and what the storage says.
+    pub async fn prune(
+        &self,
+        options: &PruneOptions,
+        progress: &(dyn Fn(PruneProgress) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<PruneReport> {
+        prune::prune(&self.inner, options, progress, cancel).await
+    }
+
+    /// All locks, the oldest first.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn locks(&self) -> Result<Vec<LockInfo>> {
+        lock::infos(&*self.inner.storage, &self.inner.key).await
     }
 
     /// Removes the locks that restic's rules call stale: not refreshed for half an hour, or of a process of this

@@ -21,6 +21,7 @@ pub use problem::Problem;
 pub(crate) use verify::verify;
 pub use verify::{VerifyProgress, VerifyReport};
 use walk::Walker;
+pub(crate) use walk::is_damage;
 
 /// What is checked.
 #[derive(Clone, Copy, Debug, Default)]

@@ -150,7 +150,7 @@ impl<'a> Walker<'a> {
 }
 
 /// Whether an error is a finding, and not a failure of the check.
-pub(super) fn is_damage(error: &Error) -> bool {
+pub(crate) fn is_damage(error: &Error) -> bool {
     use sendense_storage::ErrorKind::{Damaged, NotFound};
     match error {
         Error::Damaged { .. }

@@ -29,6 +29,10 @@ pub(crate) struct MarkedPack {
     /// When it was marked. `None` where a foreign tool has not said so in words that we understand.
     #[serde(default, with = "lenient_time", skip_serializing_if = "Option::is_none")]
     pub(crate) time: Option<SystemTime>,
+    /// Our own word, which other tools drop: since when the mark was known to be the only thing that index files said
+    /// of the pack. `None` until its prune has removed the older index files.
+    #[serde(default, with = "lenient_time", skip_serializing_if = "Option::is_none")]
+    pub(crate) settled: Option<SystemTime>,
 }
 
 /// One pack and all its blobs.

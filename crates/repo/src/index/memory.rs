@@ -440,7 +440,11 @@ mod tests {
     fn a_blob_in_a_marked_pack_is_found_last_and_does_not_count_as_there() {
         let mark = |number, time| {
             let pack = IndexPack::new(a_pack(number), &[a_blob(1)]);
-            MarkedPack { pack, time: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(time)) }
+            MarkedPack {
+                pack,
+                time: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(time)),
+                settled: None,
+            }
         };
         let mut index = Index::default();
         index.insert_marked(&mark(1, 5));

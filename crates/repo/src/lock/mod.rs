@@ -3,21 +3,27 @@
 //! Locks are files, and they only bind those who look. restic's rules: write your lock, wait a moment, look again;
 //! many may hold a shared lock, an exclusive one tolerates no other; refresh every five minutes; what was not
 //! refreshed for half an hour is stale. A writer holds a shared lock from its start to its commit, so that no
-//! prune removes the packs it is going to refer to.
+//! prune removes the packs it is going to refer to. A prune of ours holds a shared one too, with a role that other
+//! prunes of ours respect: it works beside writers.
 
 mod file;
+mod listing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use sendense_storage::{ErrorKind, FileKind, Storage};
+use sendense_storage::{FileKind, Storage};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::crypto::Key;
-use crate::id::LockId;
-use crate::{Error, Result, sealed_json};
-use file::{LockFile, STALE_AFTER};
+
+use crate::{Error, LockId, Result, sealed_json};
+use file::Holding;
+pub(crate) use file::{LockFile, STALE_AFTER};
+pub use listing::LockInfo;
+pub(crate) use listing::{Locks, infos, look_twice, remove_older_than, remove_stale};
 
 /// Others believe in a lock for half an hour. We stop believing in ours well before, so that a slow clock and a
 /// slow storage have room.
@@ -42,7 +48,47 @@ impl Default for LockTiming {
     }
 }
 
-/// A shared lock of ours, refreshed in the background. Dropping it removes it as soon as the runtime gets to it;
+/// What the holder of a lock of ours does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockRole {
+    /// Adds to the repository.
+    Write,
+    /// Rearranges it: one at a time, beside any number of writers.
+    Prune,
+}
+
+/// How much of the repository a lock claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockKind {
+    /// Many at a time, and only an exclusive lock keeps it out.
+    Writer,
+    /// As a writer, but one at a time.
+    Prune,
+    /// Tolerates no other lock at all.
+    Exclusive,
+}
+
+impl LockKind {
+    fn role(self) -> LockRole {
+        match self {
+            Self::Writer => LockRole::Write,
+            Self::Prune | Self::Exclusive => LockRole::Prune,
+        }
+    }
+
+    /// Whether such a lock cannot be had beside the other one.
+    fn collides_with(self, other: &LockFile) -> bool {
+        let is_prune = other.sendense.as_ref().is_some_and(|holding| holding.role == LockRole::Prune);
+        match self {
+            Self::Writer => other.exclusive,
+            Self::Prune => other.exclusive || is_prune,
+            Self::Exclusive => true,
+        }
+    }
+}
+
+/// A lock of ours, refreshed in the background. Dropping it removes it as soon as the runtime gets to it;
 /// [`HeldLock::release`] waits for that.
 pub(crate) struct HeldLock {
     holder: Arc<Holder>,
@@ -52,6 +98,8 @@ pub(crate) struct HeldLock {
 struct Holder {
     storage: Arc<dyn Storage>,
     key: Key,
+    kind: LockKind,
+    holding: Holding,
     state: Mutex<State>,
 }
 
@@ -59,24 +107,50 @@ struct State {
     /// `None` once it is released or lost.
     id: Option<LockId>,
     refreshed_at: Instant,
+    /// The same by the clock on the wall, which goes on while the machine sleeps.
+    refreshed_on: SystemTime,
+}
+
+impl State {
+    fn refreshed(id: LockId) -> Self {
+        Self { id: Some(id), refreshed_at: Instant::now(), refreshed_on: SystemTime::now() }
+    }
+
+    fn age(&self) -> Duration {
+        self.refreshed_at.elapsed().max(self.refreshed_on.elapsed().unwrap_or_default())
+    }
 }
 
 impl HeldLock {
-    /// Takes a shared lock. Fails with [`Error::Locked`] when somebody holds an exclusive one. Locks whose
+    /// Takes a writer's lock. Fails with [`Error::Locked`] when somebody holds an exclusive one. Locks whose
     /// process was on this machine and is dead are removed on the way.
     pub(crate) async fn acquire(storage: &Arc<dyn Storage>, key: &Key, timing: LockTiming) -> Result<Self> {
-        look_for_exclusive(&**storage, key).await?;
-        let id = write(&**storage, key).await?;
+        Self::acquire_as(LockKind::Writer, storage, key, timing).await
+    }
+
+    /// Takes a lock of any kind. Of two that collide and are taken at the same moment, both may fail.
+    pub(crate) async fn acquire_as(
+        kind: LockKind,
+        storage: &Arc<dyn Storage>,
+        key: &Key,
+        timing: LockTiming,
+    ) -> Result<Self> {
+        let holding = Holding::begin(kind.role());
+        listing::look_for_collision(&**storage, key, kind, &holding).await?;
+        let id = write(&**storage, key, kind, &holding).await?;
         let holder = Arc::new(Holder {
             storage: Arc::clone(storage),
             key: key.clone(),
-            state: Mutex::new(State { id: Some(id), refreshed_at: Instant::now() }),
+            kind,
+            holding,
+            state: Mutex::new(State::refreshed(id)),
         });
         // From here on dropping the lock removes the file.
         let refresher = tokio::spawn(refresh_forever(Arc::clone(&holder), timing.refresh));
         let lock = Self { holder, refresher };
         tokio::time::sleep(timing.settle).await;
-        match look_for_exclusive(&**storage, key).await {
+        let holding = &lock.holder.holding;
+        match listing::look_for_collision(&**storage, key, kind, holding).await {
             Ok(()) => Ok(lock),
             Err(error) => {
                 // The reason not to get it matters more than whether the file could be removed.
@@ -89,11 +163,7 @@ impl HeldLock {
     /// Whether the lock still protects us, as far as we know without asking the storage.
     pub(crate) async fn check(&self) -> Result<()> {
         let state = self.holder.state.lock().await;
-        if state.id.is_some() && state.refreshed_at.elapsed() < TRUST_FOR {
-            Ok(())
-        } else {
-            Err(Error::LockLost)
-        }
+        if state.id.is_some() && state.age() < TRUST_FOR { Ok(()) } else { Err(Error::LockLost) }
     }
 
     /// Whether the lock still protects us: its file must be there.
@@ -101,6 +171,11 @@ impl HeldLock {
         self.check().await?;
         let mut state = self.holder.state.lock().await;
         self.holder.confirm(&mut state).await.map(|_| ())
+    }
+
+    /// The id of the holder, which all its lock files name.
+    pub(crate) fn writer(&self) -> &str {
+        &self.holder.holding.writer
     }
 
     /// Removes the lock.
@@ -136,8 +211,8 @@ impl Holder {
     async fn refresh(&self) -> Result<()> {
         let mut state = self.state.lock().await;
         let old = self.confirm(&mut state).await?;
-        let new = write(&*self.storage, &self.key).await?;
-        *state = State { id: Some(new), refreshed_at: Instant::now() };
+        let new = write(&*self.storage, &self.key, self.kind, &self.holding).await?;
+        *state = State::refreshed(new);
         self.storage.remove(FileKind::Lock, &old.into()).await?;
         Ok(())
     }
@@ -165,50 +240,15 @@ async fn refresh_forever(holder: Arc<Holder>, every: Duration) {
     }
 }
 
-async fn write(storage: &dyn Storage, key: &Key) -> Result<LockId> {
-    let file = sealed_json::seal(key, &LockFile::shared(SystemTime::now()))?;
+async fn write(storage: &dyn Storage, key: &Key, kind: LockKind, holding: &Holding) -> Result<LockId> {
+    let (now, holding) = (SystemTime::now(), Some(holding.clone()));
+    let lock = match kind {
+        LockKind::Exclusive => LockFile::exclusive(now, holding),
+        LockKind::Writer | LockKind::Prune => LockFile::shared(now, holding),
+    };
+    let file = sealed_json::seal(key, &lock)?;
     storage.write(FileKind::Lock, &file.id, file.content).await?;
     Ok(file.id.into())
-}
-
-/// Fails when there is an exclusive lock whose holder may be alive.
-async fn look_for_exclusive(storage: &dyn Storage, key: &Key) -> Result<()> {
-    for (id, lock) in read_all(storage, key).await? {
-        if lock.is_orphaned() {
-            storage.remove(FileKind::Lock, &id.into()).await?;
-        } else if lock.exclusive {
-            return Err(lock.as_error(SystemTime::now()));
-        }
-    }
-    Ok(())
-}
-
-/// Removes the locks that count as stale by restic's rules, as `restic unlock` does: an administrator's decision.
-/// Returns how many there were.
-pub(crate) async fn remove_stale(storage: &dyn Storage, key: &Key) -> Result<usize> {
-    let mut removed = 0;
-    for (id, lock) in read_all(storage, key).await? {
-        if lock.is_stale(SystemTime::now()) {
-            storage.remove(FileKind::Lock, &id.into()).await?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
-/// All locks that can be read. Others do not bind, by restic's rules: a lock may vanish while we look, and one
-/// that is damaged says nothing.
-async fn read_all(storage: &dyn Storage, key: &Key) -> Result<Vec<(LockId, LockFile)>> {
-    let mut locks = Vec::new();
-    for entry in storage.list(FileKind::Lock).await? {
-        match sealed_json::read(storage, key, FileKind::Lock, &entry.id).await {
-            Ok(lock) => locks.push((entry.id.into(), lock)),
-            Err(Error::Damaged { .. }) => {}
-            Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(locks)
 }
 
 #[cfg(test)]
@@ -248,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn an_exclusive_lock_keeps_us_out_and_is_left_alone() {
         let (storage, key) = a_place();
-        put(&*storage, &key, &LockFile::exclusive(SystemTime::now())).await;
+        put(&*storage, &key, &LockFile::exclusive(SystemTime::now(), None)).await;
         let error = HeldLock::acquire(&storage, &key, QUICK).await.err().unwrap();
         assert!(matches!(error, Error::Locked { pid, is_stale: false, .. } if pid == crate::host::pid()));
         assert!(error.is_temporary());
@@ -264,7 +304,7 @@ mod tests {
             tokio::spawn(async move { HeldLock::acquire(&storage, &key, timing).await.map(drop) })
         };
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let theirs = put(&*storage, &key, &LockFile::exclusive(SystemTime::now())).await;
+        let theirs = put(&*storage, &key, &LockFile::exclusive(SystemTime::now(), None)).await;
         assert!(matches!(ours.await.unwrap(), Err(Error::Locked { .. })));
         let left: Vec<LockId> =
             storage.list(FileKind::Lock).await.unwrap().iter().map(|lock| lock.id.into()).collect();
@@ -275,7 +315,7 @@ mod tests {
     async fn an_old_exclusive_lock_still_holds_until_somebody_decides() {
         let (storage, key) = a_place();
         let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
-        put(&*storage, &key, &LockFile::exclusive(an_hour_ago)).await;
+        put(&*storage, &key, &LockFile::exclusive(an_hour_ago, None)).await;
         let error = HeldLock::acquire(&storage, &key, QUICK).await.err().unwrap();
         assert!(matches!(error, Error::Locked { is_stale: true, .. }) && !error.is_temporary());
         assert_eq!(remove_stale(&*storage, &key).await.unwrap(), 1);
@@ -294,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn a_lock_that_cannot_be_read_binds_nobody() {
         let (storage, key) = a_place();
-        put(&*storage, &Key::random(), &LockFile::exclusive(SystemTime::now())).await;
+        put(&*storage, &Key::random(), &LockFile::exclusive(SystemTime::now(), None)).await;
         HeldLock::acquire(&storage, &key, QUICK).await.unwrap();
     }
 
@@ -328,6 +368,47 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(30)).await;
         assert!(matches!(lock.check().await, Err(Error::LockLost)));
         assert_eq!(locks_len(&*storage).await, 0, "it does not come back");
+    }
+
+    async fn acquire_as(kind: LockKind, storage: &Arc<dyn Storage>, key: &Key) -> Result<HeldLock> {
+        HeldLock::acquire_as(kind, storage, key, QUICK).await
+    }
+
+    #[tokio::test]
+    async fn one_prune_works_at_a_time_beside_any_number_of_writers() {
+        let (storage, key) = a_place();
+        let _writer = HeldLock::acquire(&storage, &key, QUICK).await.unwrap();
+        let prune = acquire_as(LockKind::Prune, &storage, &key).await.unwrap();
+        let _second_writer = HeldLock::acquire(&storage, &key, QUICK).await.unwrap();
+        assert!(matches!(acquire_as(LockKind::Prune, &storage, &key).await, Err(Error::Locked { .. })));
+        prune.release().await.unwrap();
+        acquire_as(LockKind::Prune, &storage, &key).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_exclusive_lock_of_ours_tolerates_no_other() {
+        let (storage, key) = a_place();
+        let writer = HeldLock::acquire(&storage, &key, QUICK).await.unwrap();
+        assert!(matches!(acquire_as(LockKind::Exclusive, &storage, &key).await, Err(Error::Locked { .. })));
+        assert_eq!(locks_len(&*storage).await, 1, "an attempt leaves nothing");
+        writer.release().await.unwrap();
+        let exclusive = acquire_as(LockKind::Exclusive, &storage, &key).await.unwrap();
+        assert!(matches!(HeldLock::acquire(&storage, &key, QUICK).await, Err(Error::Locked { .. })));
+        exclusive.release().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refresh_keeps_the_holder_and_the_time_it_began() {
+        let (storage, key) = a_place();
+        let timing = LockTiming { refresh: Duration::from_millis(5), ..QUICK };
+        let lock = HeldLock::acquire(&storage, &key, timing).await.unwrap();
+        let first = look_twice(&*storage, &key).await.unwrap();
+        let first = first.alive[0].1.sendense.clone().unwrap();
+        assert_eq!(first.writer, lock.writer());
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let later = look_twice(&*storage, &key).await.unwrap();
+        assert!(later.alive.iter().all(|(_, lock)| lock.sendense.as_ref() == Some(&first)));
+        assert!(later.alive.iter().all(|(_, lock)| lock.time > first.started));
     }
 
     #[tokio::test]

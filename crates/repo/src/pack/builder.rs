@@ -47,6 +47,18 @@ impl PackBuilder {
     pub(crate) fn add(&mut self, id: [u8; 32], payload: &[u8], uncompressed: u32) -> Result<u32> {
         let start = self.content.len();
         self.key.seal_into(&mut self.content, payload);
+        self.take_over(start, id, uncompressed)
+    }
+
+    /// Adds a blob that is sealed already, as it lies in another pack. As [`Self::add`] in all else.
+    pub(crate) fn add_sealed(&mut self, id: [u8; 32], sealed: &[u8], uncompressed: u32) -> Result<u32> {
+        let start = self.content.len();
+        self.content.extend_from_slice(sealed);
+        self.take_over(start, id, uncompressed)
+    }
+
+    /// Makes what lies behind `start` a blob.
+    fn take_over(&mut self, start: usize, id: [u8; 32], uncompressed: u32) -> Result<u32> {
         let end = u32::try_from(self.content.len()).ok();
         let (Ok(offset), Some(end)) = (u32::try_from(start), end) else {
             self.content.truncate(start);

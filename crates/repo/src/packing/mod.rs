@@ -101,6 +101,11 @@ impl Packer {
         self.core.claims.plain_bytes_of(id).or_else(|| self.core.catalog.index().plain_bytes_of(id))
     }
 
+    /// The size at which a pack is written.
+    pub(crate) fn pack_bytes(&self) -> usize {
+        self.core.limits.pack_bytes
+    }
+
     /// The point from which on a writer's failures count.
     pub(crate) fn failure_mark(&self) -> FailureMark {
         self.core.failures.mark()

@@ -7,18 +7,38 @@ use super::PASSWORD;
 
 /// restic on one repository, with a cache and a password file of its own.
 pub(crate) struct Restic {
+    program: PathBuf,
     repository: PathBuf,
     private: tempfile::TempDir,
 }
 
 impl Restic {
-    /// Fails the test when restic is not installed: a judge that is missing must not look like a verdict.
+    /// The restics of [`Self::each`].
+    pub(crate) const VERSIONS: usize = 2;
+
+    /// Debian's. Fails the test when it is not installed: a judge that is missing must not look like a verdict.
     pub(crate) fn new(repository: &Path) -> Self {
+        Self::of(PathBuf::from("restic"), repository)
+    }
+
+    /// Debian's restic and a current one, which `infra/bootstrap.sh --checks` puts beside the project's tools.
+    pub(crate) fn each(repository: &Path) -> Vec<Self> {
+        let cache = std::env::var_os("SENDENSE_CACHE").map_or_else(
+            || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/sendense"),
+            PathBuf::from,
+        );
+        let current = cache.join("tools/bin/restic-current");
+        let restics = vec![Self::new(repository), Self::of(current, repository)];
+        assert_eq!(restics.len(), Self::VERSIONS);
+        restics
+    }
+
+    fn of(program: PathBuf, repository: &Path) -> Self {
         let private = tempfile::tempdir().unwrap();
         std::fs::write(private.path().join("password"), PASSWORD).unwrap();
-        let restic = Self { repository: repository.into(), private };
+        let restic = Self { program, repository: repository.into(), private };
         let version = restic.try_run(&["version"]);
-        assert!(version.status.success(), "these tests need restic (Debian package `restic`)");
+        assert!(version.status.success(), "these tests need {}", restic.program.display());
         restic
     }
 
@@ -35,13 +55,15 @@ impl Restic {
     }
 
     pub(crate) fn try_run(&self, arguments: &[&str]) -> Output {
-        Command::new("restic")
+        Command::new(&self.program)
             .args(arguments)
             .env("RESTIC_REPOSITORY", &self.repository)
             .env("RESTIC_PASSWORD_FILE", self.private.path().join("password"))
             .env("RESTIC_CACHE_DIR", self.private.path().join("cache"))
             .output()
-            .expect("these tests need restic (Debian package `restic`)")
+            .unwrap_or_else(|error| {
+                panic!("these tests need {} (infra/bootstrap.sh --checks): {error}", self.program.display())
+            })
     }
 
     /// Runs a command with `--json` and reads its answer.
