@@ -289,7 +289,8 @@ impl Catalog {
         let content = self.storage.read(FileKind::Index, &id.into()).await?;
         let key = self.key.clone();
         blocking(move || {
-            let file: IndexFile = sealed_json::open(&key, FileKind::Index, &id.into(), &content)?;
+            let (kind, name) = (FileKind::Index, id.into());
+            let file = sealed_json::open_with(&key, kind, &name, &content, IndexFile::parse)?;
             file.check().map_err(|reason| Error::damaged(FileKind::Index, &id, &reason))?;
             Ok(file)
         })

@@ -44,8 +44,19 @@ pub(crate) fn seal_config(key: &Key, document: &impl Serialize) -> Result<Bytes>
 
 /// Opens what [`seal`] or another writer of the format made. `content` must have been read as file `id`.
 pub(crate) fn open<T: DeserializeOwned>(key: &Key, kind: FileKind, id: &FileId, content: &[u8]) -> Result<T> {
+    open_with(key, kind, id, content, |json| serde_json::from_slice(json))
+}
+
+/// As [`open`], with a reader of one's own.
+pub(crate) fn open_with<T>(
+    key: &Key,
+    kind: FileKind,
+    id: &FileId,
+    content: &[u8],
+    parse: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+) -> Result<T> {
     let json = open_to_json(key, kind, id, content)?;
-    serde_json::from_slice(&json).map_err(|error| Error::damaged(kind, id, &error))
+    parse(&json).map_err(|error| Error::damaged(kind, id, &error))
 }
 
 /// Opens the config.

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::scan::scan;
 use crate::crypto::OVERHEAD_BYTES;
 use crate::pack::{BlobKind, PackedBlob};
 use crate::{IndexId, PackId};
@@ -39,19 +40,19 @@ pub(crate) struct MarkedPack {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct IndexPack {
     pub(crate) id: PackId,
-    blobs: Vec<IndexBlob>,
+    pub(super) blobs: Vec<IndexBlob>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct IndexBlob {
+pub(super) struct IndexBlob {
     #[serde(with = "blob_id")]
-    id: [u8; 32],
+    pub(super) id: [u8; 32],
     #[serde(rename = "type")]
-    kind: BlobKind,
-    offset: u32,
-    length: u32,
+    pub(super) kind: BlobKind,
+    pub(super) offset: u32,
+    pub(super) length: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
-    uncompressed_length: u32,
+    pub(super) uncompressed_length: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
@@ -125,6 +126,12 @@ impl IndexPack {
 }
 
 impl IndexFile {
+    /// Reads the document.
+    pub(crate) fn parse(json: &[u8]) -> serde_json::Result<Self> {
+        // Nearly every index file is written in the same way, without spaces and in the same order.
+        scan(json).map_or_else(|| serde_json::from_slice(json), Ok)
+    }
+
     /// What is wrong with the numbers, if anything is.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let is_sane = |blob: &IndexBlob| {

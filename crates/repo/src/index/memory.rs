@@ -1,4 +1,4 @@
-//! The index in memory: 48 bytes per blob.
+//! The index in memory: 48 bytes per blob, and some more for its table and its packs.
 //!
 //! Most entries lie in one sorted array. Ids are hashes, so that their first bits spread evenly: a table of where
 //! each prefix begins leaves about eight entries to search. What is added later waits in a small ordered set and
@@ -86,8 +86,8 @@ impl IndexLoader {
         for pack in file.packs {
             let (number, is_new) = self.index.pack_number(pack.id);
             if is_new {
-                self.index.packs[number as usize].size_bytes =
-                    pack::size_bytes(&pack.blobs().collect::<Vec<_>>());
+                let blobs_bytes = pack.blobs().map(|blob| pack::blob_size_bytes(&blob)).sum::<u64>();
+                self.index.packs[number as usize].size_bytes += blobs_bytes;
                 self.index.sorted.extend(pack.blobs().map(|blob| Entry::new(number, &blob)));
             } else {
                 self.repeated.push(pack);
@@ -99,8 +99,10 @@ impl IndexLoader {
     /// The finished index.
     pub(crate) fn finish(self) -> Index {
         let mut index = self.index;
-        index.sorted.sort_unstable();
-        index.compact();
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        sort(&mut index.sorted, threads);
+        index.sorted.shrink_to_fit();
+        index.starts = starts(&index.sorted);
         for pack in self.repeated {
             index.insert(pack.id, pack.blobs());
         }
@@ -135,7 +137,7 @@ impl Index {
         for blob in blobs {
             let entry = Entry::new(number, &blob);
             if (is_new || !self.contains_entry(&entry)) && self.recent.insert(entry) {
-                self.packs[number as usize].size_bytes += pack::size_bytes([&blob]) - pack::size_bytes([]);
+                self.packs[number as usize].size_bytes += pack::blob_size_bytes(&blob);
             }
         }
         if self.recent.len() > RECENT_MIN.max(self.sorted.len() >> BUCKET_BITS) {
@@ -188,12 +190,14 @@ impl Index {
     }
 
     /// What is known of a pack, if it is known.
+    #[allow(dead_code, reason = "what a prune asks")]
     pub(crate) fn pack(&self, pack: &PackId) -> Option<&PackInfo> {
         self.pack_numbers.get(pack).map(|number| &self.packs[*number as usize])
     }
 
     /// Every blob at every place with the number of its pack (see [`Self::packs`]), one
     /// pass for whoever needs sums.
+    #[allow(dead_code, reason = "what a prune asks")]
     pub(crate) fn blobs(&self) -> impl Iterator<Item = (u32, PackedBlob)> {
         let entries = self.sorted.iter().chain(&self.recent);
         entries.map(|entry| (entry.pack_number(), entry.blob()))
@@ -237,6 +241,12 @@ impl Index {
     /// How many places of blobs there are, those in marked packs included.
     pub(crate) fn blobs_len(&self) -> usize {
         self.sorted.len() + self.recent.len()
+    }
+
+    /// What the index takes, without the spare room of its tables and what was added lately.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let packs = self.packs.len() * (size_of::<PackInfo>() + size_of::<(PackId, u32)>() + 1);
+        (self.sorted.len() * size_of::<Entry>() + self.starts.len() * size_of::<u32>() + packs) as u64
     }
 
     fn pack_number(&mut self, id: PackId) -> (u32, bool) {
@@ -321,6 +331,23 @@ impl Entry {
             uncompressed: self.uncompressed,
         }
     }
+}
+
+/// Fewer entries are sorted faster by one thread.
+const PARALLEL_SORT_MIN: usize = 1 << 14;
+
+/// Sorts in place, so that opening takes no more memory than the index does.
+fn sort(entries: &mut [Entry], threads: usize) {
+    if threads < 2 || entries.len() < PARALLEL_SORT_MIN {
+        entries.sort_unstable();
+        return;
+    }
+    let middle = entries.len() / 2;
+    let (low, _, high) = entries.select_nth_unstable(middle);
+    std::thread::scope(|scope| {
+        scope.spawn(|| sort(low, threads / 2));
+        sort(high, threads - threads / 2);
+    });
 }
 
 /// How many bits of an id choose its place in the table.

@@ -2,6 +2,9 @@
 
 mod file;
 mod memory;
+mod scan;
+mod simulate;
 
 pub(crate) use file::{IndexFile, IndexPack, MarkedPack};
 pub(crate) use memory::{Index, IndexLoader, Location};
+pub use simulate::{IndexFigures, simulate_index};

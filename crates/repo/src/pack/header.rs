@@ -45,7 +45,7 @@ pub(crate) fn size_bytes<'a>(blobs: impl IntoIterator<Item = &'a PackedBlob>) ->
 }
 
 /// What one blob adds to the size of its pack.
-fn blob_size_bytes(blob: &PackedBlob) -> u64 {
+pub(crate) fn blob_size_bytes(blob: &PackedBlob) -> u64 {
     let entry = if blob.uncompressed == 0 { PLAIN_ENTRY_BYTES } else { COMPRESSED_ENTRY_BYTES };
     u64::from(blob.length) + entry as u64
 }

@@ -8,7 +8,7 @@ mod builder;
 mod header;
 
 pub(crate) use builder::{FinishedPack, PackBuilder};
-pub(crate) use header::{parse, size_bytes};
+pub(crate) use header::{blob_size_bytes, parse, size_bytes};
 
 use serde::{Deserialize, Serialize};
 
