@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use sendense_repo::{
-    ChunkId, EncodedChunk, InitOptions, Kdf, NewFile, NewRestorePoint, Payload, Repository, Secret, Tuning,
-    WriterOptions,
+    ChunkId, EncodedChunk, InitOptions, Kdf, NewFile, NewRestorePoint, Payload, Repository, Secret,
+    SnapshotId, Tuning, WriterOptions,
 };
 use sendense_storage::{Capacity, FileEntry, FileId, FileKind, LocalStorage, MemoryStorage, Result, Storage};
 
@@ -192,7 +192,7 @@ async fn add(
 
 /// Makes a repository of a million tiny chunks and opens it.
 async fn large_index() {
-    const CHUNKS: usize = 1_000_000;
+    const CHUNKS: usize = 1 << 20;
     let directory = tempfile::tempdir().unwrap();
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory.path().join("r")).await.unwrap());
     let init = InitOptions { tuning: Tuning { pack_bytes: 1 << 20, ..tuning(2) }, ..options(2) };
@@ -205,10 +205,19 @@ async fn large_index() {
         content.push(id);
         writer.add(EncodedChunk { id, plain_bytes: 8, payload: Payload::Plain(plain) }).await.unwrap();
     }
-    let watch = Watch::start();
-    let point = writer.commit(a_point(content.clone(), 8)).await.unwrap();
-    println!("commit of a million chunks {:.2} s, {:.2} CPU s", watch.seconds(), watch.cpu_seconds());
-    drop((repository, writer));
+    drop(writer);
+    let point = commit(&repository, &storage, &content, "the first point").await;
+    let changes = [
+        ("nothing changed", 0, 1),
+        ("0.1 % changed in runs of 16", CHUNKS / 1000, 16),
+        ("0.1 % changed here and there", CHUNKS / 1000, 1),
+        ("1.6 % changed here and there", CHUNKS / 1000 * 16, 1),
+    ];
+    for (name, changed, run) in changes {
+        let disk = change(&repository, &content, changed, run).await;
+        commit(&repository, &storage, &disk, name).await;
+    }
+    drop(repository);
     let (before, watch) = (resident_mb(), Watch::start());
     let repository = Repository::open(storage, &Secret::new("x")).await.unwrap();
     let (seconds, cpu_seconds) = (watch.seconds(), watch.cpu_seconds());
@@ -218,9 +227,54 @@ async fn large_index() {
         resident_mb().saturating_sub(before),
     );
     let watch = Watch::start();
+    repository.refresh_index().await.unwrap();
+    println!("refresh without news {:.4} s", watch.seconds());
+    let watch = Watch::start();
     assert!(content.iter().all(|id| repository.contains(id)));
     println!("contains {:.0} ns", watch.seconds() * 1e9 / CHUNKS as f64);
     let watch = Watch::start();
     assert!(repository.disk_content(&point, "/vm/disk.raw").await.unwrap().chunk_ids == content);
     println!("disk_content of a million chunks {:.2} s, {} MB resident", watch.seconds(), resident_mb());
+}
+
+/// Commits a disk of chunks of 8 bytes, and says what that costs.
+async fn commit(
+    repository: &Repository,
+    storage: &Arc<dyn Storage>,
+    content: &[ChunkId],
+    name: &str,
+) -> SnapshotId {
+    let writer = repository.writer(WriterOptions::default()).await.unwrap();
+    writer.flush().await.unwrap();
+    let packs = stored_bytes(storage, FileKind::Pack).await;
+    let indexes = stored_bytes(storage, FileKind::Index).await;
+    let watch = Watch::start();
+    let point = writer.commit(a_point(content.to_vec(), 8)).await.unwrap();
+    println!(
+        "commit, {name:<28} {:.2} s, {:.2} CPU s, trees {:.3} MB, index {:.3} MB",
+        watch.seconds(),
+        watch.cpu_seconds(),
+        (stored_bytes(storage, FileKind::Pack).await - packs) as f64 / 1e6,
+        (stored_bytes(storage, FileKind::Index).await - indexes) as f64 / 1e6,
+    );
+    point
+}
+
+async fn stored_bytes(storage: &Arc<dyn Storage>, kind: FileKind) -> u64 {
+    storage.list(kind).await.unwrap().iter().map(|file| file.size_bytes).sum()
+}
+
+/// Puts new chunks in random places, in runs of so many.
+async fn change(repository: &Repository, content: &[ChunkId], changed: usize, run: usize) -> Vec<ChunkId> {
+    let writer = repository.writer(WriterOptions::default()).await.unwrap();
+    let (mut content, mut random) = (content.to_vec(), StdRng::seed_from_u64(changed as u64 ^ run as u64));
+    for _ in 0..changed / run {
+        let first = usize::try_from(random.next_u64()).unwrap() % (content.len() - run);
+        for place in &mut content[first..first + run] {
+            *place =
+                writer.add_plain(Bytes::copy_from_slice(&random.next_u64().to_le_bytes())).await.unwrap();
+        }
+    }
+    writer.abort().await.unwrap();
+    content
 }

@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use sendense_storage::FileKind;
 
-use crate::blocking::blocking;
 use crate::index::Index;
 use crate::lock::HeldLock;
 use crate::pack::{BlobKind, PackedBlob};
@@ -28,7 +27,8 @@ use crate::protect::protect;
 use crate::repository::Inner;
 use crate::rescue::rescue;
 use crate::snapshot_file::SnapshotFile;
-use crate::tree::{HashedFrame, Node, Tree, is_valid_name};
+use crate::tree::is_valid_name;
+use crate::tree_writer::store_trees;
 use crate::{Error, NewFile, NewRestorePoint, Result, SnapshotId, TreeId, host, sealed_json};
 
 /// What we call ourselves in snapshot files.
@@ -47,14 +47,13 @@ pub(crate) async fn commit(
     let generation = repository.catalog.generation();
     check_or_rescue(repository, &point.files, &[])?;
 
-    let (point, trees) = blocking(move || Trees::encode(point)).await?;
-    store_trees(repository, &trees)?;
+    let trees = store_trees(repository, &point).await?;
     repository.packer.flush(mark).await?;
 
-    let generation = prove(repository, lock, &point.files, &trees.ids(), generation).await?;
-    protect(repository, needed(&point.files, &trees.ids())).await?;
-    let id = write_snapshot(repository, &point, trees.root()).await?;
-    match prove_again(repository, lock, &point.files, &trees.ids(), generation).await {
+    let generation = prove(repository, lock, &point.files, &trees.all, generation).await?;
+    protect(repository, needed(&point.files, &trees.all)).await?;
+    let id = write_snapshot(repository, &point, trees.root).await?;
+    match prove_again(repository, lock, &point.files, &trees.all, generation).await {
         Err(error) if is_lie(&error) => {
             repository.storage.remove(FileKind::Snapshot, &id.into()).await?;
             Err(error)
@@ -179,54 +178,6 @@ fn find(index: &Index, kind: BlobKind, id: &[u8; 32]) -> Result<Option<PackedBlo
         Some(location) if location.is_missing => Err(Error::PackMissing { id: location.pack }),
         location => Ok(location.map(|location| location.blob)),
     }
-}
-
-/// The two trees of a restore point: the root with one directory, and that directory with the files.
-struct Trees {
-    directory: HashedFrame,
-    root: HashedFrame,
-}
-
-impl Trees {
-    /// Encodes the trees. Hands the point back, with its files: they are checked once more later.
-    fn encode(mut point: NewRestorePoint) -> Result<(NewRestorePoint, Self)> {
-        let node = |file: &mut NewFile| {
-            let content = std::mem::take(&mut file.content);
-            Node::file(&file.name, file.size_bytes, content, file.mtime)
-        };
-        let files = Tree::new(point.files.iter_mut().map(node).collect())?;
-        let directory = files.encode()?;
-        for mut node in files.nodes {
-            let file = point.files.iter_mut().find(|file| file.name == node.name);
-            if let (Some(file), Some(content)) = (file, node.content.take()) {
-                file.content = content;
-            }
-        }
-        let subtree = TreeId::from_bytes(directory.hash);
-        let root = Tree::new(vec![Node::directory(&point.directory, subtree, point.time)])?.encode()?;
-        Ok((point, Self { directory, root }))
-    }
-
-    fn root(&self) -> TreeId {
-        TreeId::from_bytes(self.root.hash)
-    }
-
-    fn ids(&self) -> [TreeId; 2] {
-        [TreeId::from_bytes(self.directory.hash), self.root()]
-    }
-}
-
-/// Sends the trees that are not there yet on their way.
-fn store_trees(repository: &Inner, trees: &Trees) -> Result<()> {
-    let mut pack = repository.packer.tree_pack();
-    for tree in [&trees.directory, &trees.root] {
-        if !repository.catalog.index().contains(BlobKind::Tree, &tree.hash) {
-            let uncompressed = u32::try_from(tree.plain_bytes)
-                .map_err(|_| Error::Unacceptable { reason: "a directory of 4 GiB or more".into() })?;
-            pack.add_tree(tree.hash, &tree.frame, uncompressed)?;
-        }
-    }
-    repository.packer.write_tree_pack(pack)
 }
 
 async fn write_snapshot(repository: &Inner, point: &NewRestorePoint, tree: TreeId) -> Result<SnapshotId> {

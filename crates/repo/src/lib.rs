@@ -52,9 +52,11 @@ mod repository;
 mod rescue;
 mod restore_point;
 mod sealed_json;
+mod segmented_file;
 mod snapshot_file;
 mod timestamp;
 mod tree;
+mod tree_writer;
 mod writer;
 
 pub use adopt::{AdoptReport, RejectedPack};
@@ -65,6 +67,8 @@ pub use check::{
 pub use crypto::Kdf;
 pub use error::{Error, Result};
 pub use id::{ChunkId, IndexId, KeyId, LockId, PackId, ParseIdError, SnapshotId, TreeId};
+#[doc(hidden)]
+pub use index::{IndexFigures, simulate_index};
 pub use lock::{LockInfo, LockRole, LockTiming};
 pub use packing::{Added, Tuning};
 pub use prune::{Blocked, BlockedBy, Packs, PruneOptions, PruneProgress, PruneReport};

@@ -1,5 +1,7 @@
 //! Reading blobs, files and restore points.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use sendense_storage::{ErrorKind, FileKind};
 use sha2::{Digest, Sha256};
@@ -10,7 +12,7 @@ use crate::index::Location;
 use crate::pack::{BlobKind, PackedBlob};
 use crate::repository::Inner;
 use crate::snapshot_file::SnapshotFile;
-use crate::tree::{Node, NodeKind, Tree};
+use crate::tree::{Node, NodeKind, Tree, segments};
 use crate::{ChunkId, DiskContent, Error, FileEntry, RestorePoint, Result, SnapshotId, TreeId, sealed_json};
 
 /// Files that are read whole are small; this is beyond any description of a VM.
@@ -90,7 +92,7 @@ impl Inner {
         })
     }
 
-    /// The node at a path such as `/vm-17/vm.json`.
+    /// The file at a path such as `/vm-17/vm.json`. One that lies in segments is put together.
     pub(crate) async fn file_node(&self, point: &SnapshotId, path: &str) -> Result<Node> {
         let missing = || Error::FileMissing { id: *point, path: path.into() };
         let mut tree = self.read_tree(&self.restore_point(point).await?.tree).await?;
@@ -104,27 +106,46 @@ impl Inner {
                 (NodeKind::Directory, Some(subtree)) => tree = self.read_tree(&subtree).await?,
                 _ => return Err(missing()),
             }
+            if components.peek().is_none()
+                && let Some(folders) = segments::folders_of(&tree)
+            {
+                return self.segmented_file(node.name, folders).await;
+            }
         }
         Err(missing())
     }
 
-    /// All files of a restore point.
+    /// All files of a restore point. Of one that lies in segments only as much is read as tells its size.
     pub(crate) async fn files(&self, point: &SnapshotId) -> Result<Vec<FileEntry>> {
-        let root = self.restore_point(point).await?.tree;
+        let mut rest = vec![(String::new(), self.restore_point(point).await?.tree)];
         let mut files = Vec::new();
-        let visit = |path, node: Node| files.push(FileEntry { path, size_bytes: node.size });
-        self.for_each_file(root, visit).await?.map_or(Ok(files), Err)
+        while let Some((directory, tree)) = rest.pop() {
+            let tree = self.read_tree(&tree).await?;
+            if let Some(folders) = segments::folders_of(&tree) {
+                files.push(FileEntry { path: directory, size_bytes: self.segmented_size(&folders).await? });
+                continue;
+            }
+            for node in tree.nodes {
+                let path = format!("{directory}/{}", node.name);
+                match (node.kind, node.subtree) {
+                    (NodeKind::File, _) => files.push(FileEntry { path, size_bytes: node.size }),
+                    (NodeKind::Directory, Some(subtree)) => rest.push((path, subtree)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(files)
     }
 
-    /// Visits the files below a tree with their paths. A directory that cannot be read is passed over; the first
-    /// reason for that is returned.
+    /// Visits the files below a tree, and the pieces of those that lie in segments; each tree once. A directory that
+    /// cannot be read is passed over; the first reason for that is returned.
     pub(crate) async fn for_each_file(
         &self,
         root: TreeId,
-        mut visit: impl FnMut(String, Node),
+        mut visit: impl FnMut(Node),
     ) -> Result<Option<Error>> {
-        let (mut rest, mut failure) = (vec![(String::new(), root)], None);
-        while let Some((directory, tree)) = rest.pop() {
+        let (mut rest, mut failure, mut seen) = (vec![root], None, HashSet::from([root]));
+        while let Some(tree) = rest.pop() {
             let tree = match self.read_tree(&tree).await {
                 Ok(tree) => tree,
                 Err(error) => {
@@ -133,10 +154,9 @@ impl Inner {
                 }
             };
             for node in tree.nodes {
-                let path = format!("{directory}/{}", node.name);
                 match (node.kind, node.subtree) {
-                    (NodeKind::File, _) => visit(path, node),
-                    (NodeKind::Directory, Some(subtree)) => rest.push((path, subtree)),
+                    (NodeKind::File, _) => visit(node),
+                    (NodeKind::Directory, Some(subtree)) if seen.insert(subtree) => rest.push(subtree),
                     _ => {}
                 }
             }

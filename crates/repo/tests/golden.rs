@@ -1,7 +1,8 @@
 //! A repository of each format version that was ever written must stay readable for ever.
 //!
-//! `tests/golden/v2` was written once by this crate and once more by restic 0.14. It is made anew, when the format
-//! has changed on purpose, by `SENDENSE_MAKE_GOLDEN=1 cargo test -p sendense-repo --test golden`.
+//! `tests/golden/v2` was written once by this crate and once more by restic 0.14, `tests/golden/v2-segmented` by this
+//! crate, with a disk that lies in segments. They are made anew, when the format has changed on purpose and the old
+//! one was removed, by `SENDENSE_MAKE_GOLDEN=1 cargo test -p sendense-repo --test golden`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
@@ -19,8 +20,28 @@ use tokio_util::sync::CancellationToken;
 
 const GOLDEN_CHUNK_BYTES: usize = 8 << 10;
 
+/// A little more than a folder of segments.
+const LONG_DISK_CHUNKS: usize = 16_384 + 300;
+const LONG_DISK_CHUNK_BYTES: usize = 512;
+
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v2")
+}
+
+fn golden_segmented() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v2-segmented")
+}
+
+/// A disk that is zero but for few chunks, before and after a change.
+fn long_disks() -> [Vec<u8>; 2] {
+    let mut before = vec![0; LONG_DISK_CHUNKS * LONG_DISK_CHUNK_BYTES + 100];
+    fill(&mut before[..3 * LONG_DISK_CHUNK_BYTES], 4, 0xff);
+    fill(&mut before[16_383 * LONG_DISK_CHUNK_BYTES..][..2 * LONG_DISK_CHUNK_BYTES], 5, 0xff);
+    let end = before.len() - 100;
+    fill(&mut before[end..], 6, 0xff);
+    let mut after = before.clone();
+    fill(&mut after[1000 * LONG_DISK_CHUNK_BYTES..][..LONG_DISK_CHUNK_BYTES], 7, 0xff);
+    [before, after]
 }
 
 /// The disks of the golden VM, before and after a change.
@@ -35,9 +56,9 @@ fn disks() -> [Vec<u8>; 2] {
 
 /// A copy, so that nothing that a test does reaches the original. Empty directories, which git does not keep, are
 /// made again.
-fn a_copy() -> tempfile::TempDir {
+fn a_copy(golden: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    copy_directory(&golden(), copy.path());
+    copy_directory(golden, copy.path());
     fs::create_dir_all(copy.path().join("locks")).unwrap();
     copy
 }
@@ -57,7 +78,7 @@ fn copy_directory(from: &Path, to: &Path) {
 
 #[tokio::test]
 async fn the_golden_repository_is_read_as_on_the_day_it_was_written() {
-    let copy = a_copy();
+    let copy = a_copy(&golden());
     let storage = Arc::new(LocalStorage::open(copy.path()).await.unwrap());
     let repository = Repository::open(storage, &password()).await.unwrap();
     let mut points = repository.restore_points().await.unwrap();
@@ -82,7 +103,7 @@ async fn the_golden_repository_is_read_as_on_the_day_it_was_written() {
 
 #[tokio::test]
 async fn a_new_restore_point_beside_the_golden_ones_shares_their_chunks() {
-    let copy = a_copy();
+    let copy = a_copy(&golden());
     let storage = Arc::new(LocalStorage::open(copy.path()).await.unwrap());
     let repository = Repository::open(storage, &password()).await.unwrap();
     let writer = repository.writer(quick_writer()).await.unwrap();
@@ -96,23 +117,49 @@ async fn a_new_restore_point_beside_the_golden_ones_shares_their_chunks() {
 #[tokio::test]
 async fn the_recipe_of_the_golden_repository_still_makes_one() {
     let elsewhere = tempfile::tempdir().unwrap();
-    if std::env::var_os("SENDENSE_MAKE_GOLDEN").is_none() {
-        make_golden_repository(elsewhere.path()).await;
-        Restic::new(elsewhere.path()).check();
-    } else {
-        let _ = fs::remove_dir_all(golden());
-        make_golden_repository(&golden()).await;
+    let (usual, segmented) = (elsewhere.path().join("v2"), elsewhere.path().join("v2-segmented"));
+    let is_wanted = std::env::var_os("SENDENSE_MAKE_GOLDEN").is_some();
+    let place = |place: PathBuf, golden: PathBuf| if is_wanted && !golden.exists() { golden } else { place };
+    let (usual, segmented) = (place(usual, golden()), place(segmented, golden_segmented()));
+    make_golden_repository(&usual).await;
+    Restic::new(&usual).check();
+    make_points(&segmented, long_disks(), LONG_DISK_CHUNK_BYTES).await;
+    Restic::new(&segmented).check();
+    for place in [usual, segmented] {
+        for directory in fs::read_dir(place.join("data")).unwrap() {
+            // Only the empty ones go: git would not keep them.
+            let _ = fs::remove_dir(directory.unwrap().path());
+        }
     }
 }
 
-async fn make_golden_repository(place: &Path) {
+#[tokio::test]
+async fn the_golden_disk_in_segments_is_read_as_on_the_day_it_was_written() {
+    let copy = a_copy(&golden_segmented());
+    let storage = Arc::new(LocalStorage::open(copy.path()).await.unwrap());
+    let repository = Repository::open(storage, &password()).await.unwrap();
+    let mut points = repository.restore_points().await.unwrap();
+    points.sort_by_key(|point| point.time);
+    assert_eq!(points.len(), 2);
+    for (point, disk) in points.iter().zip(long_disks()) {
+        assert!(read_file(&repository, &point.id, "/vm-17/disk-2000.raw").await.unwrap() == disk);
+        let mut files = repository.files(&point.id).await.unwrap();
+        files.sort_by(|left, right| left.path.cmp(&right.path));
+        assert_eq!(files[0].path, "/vm-17/disk-2000.raw");
+        assert_eq!(files[0].size_bytes, disk.len() as u64);
+        assert_eq!(files.len(), 2);
+    }
+    Restic::new(copy.path()).check();
+}
+
+async fn make_points(place: &Path, disks: [Vec<u8>; 2], chunk_bytes: usize) {
     let storage = Arc::new(LocalStorage::open(place).await.unwrap());
     let repository = a_repository(storage).await;
     let mut parent = None;
-    for (number, disk) in (0_u64..).zip(disks()) {
+    for (number, disk) in (0_u64..).zip(disks) {
         let writer = repository.writer(quick_writer()).await.unwrap();
         let mut content = Vec::new();
-        for plain in disk.chunks(GOLDEN_CHUNK_BYTES) {
+        for plain in disk.chunks(chunk_bytes) {
             writer.add(encode(plain)).await.unwrap();
             content.push(ChunkId::of(plain));
         }
@@ -129,12 +176,12 @@ async fn make_golden_repository(place: &Path) {
         point.parent = parent;
         parent = Some(writer.commit(point).await.unwrap());
     }
+}
+
+async fn make_golden_repository(place: &Path) {
+    make_points(place, disks(), GOLDEN_CHUNK_BYTES).await;
     let source = tempfile::tempdir().unwrap();
     fs::write(source.path().join("by-restic.bin"), &disks()[1]).unwrap();
     let path = source.path().to_str().unwrap().to_owned();
     Restic::new(place).run(&["backup", &path, "--host", "elsewhere", "--time", "2027-01-01 00:00:00"]);
-    for directory in fs::read_dir(place.join("data")).unwrap() {
-        // Only the empty ones go: git would not keep them.
-        let _ = fs::remove_dir(directory.unwrap().path());
-    }
 }

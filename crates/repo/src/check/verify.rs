@@ -94,7 +94,7 @@ pub(crate) async fn verify(
 /// The chunks of all files of which the lists can be read. Damaged directories are found by the walk.
 async fn distinct_chunks(repository: &Inner, root: TreeId) -> Result<HashSet<ChunkId>> {
     let mut chunks = HashSet::new();
-    let visit = |_, node: Node| chunks.extend(node.content.unwrap_or_default());
+    let visit = |node: Node| chunks.extend(node.content.unwrap_or_default());
     match repository.for_each_file(root, visit).await? {
         Some(damage) if !is_damage(&damage) => Err(damage),
         _ => Ok(chunks),

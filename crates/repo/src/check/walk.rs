@@ -7,7 +7,7 @@ use super::packs::BadPlaces;
 use super::{DamagedRestorePoint, Problem};
 use crate::pack::BlobKind;
 use crate::repository::Inner;
-use crate::tree::{Node, NodeKind, Tree};
+use crate::tree::{Node, NodeKind, Tree, segments};
 use crate::{ChunkId, Error, Result, SnapshotId, TreeId};
 
 /// Walks through restore points and remembers what it has seen: most of a tree is that of the restore point before.
@@ -47,13 +47,20 @@ impl<'a> Walker<'a> {
             }
             Err(error) => return Err(error),
         };
-        let mut walk = Walk {
-            point: id,
-            rest: vec![Directory { path: String::new(), tree: root }],
-            damaged: Vec::new(),
-        };
-        while let Some(directory) = walk.rest.pop() {
-            self.visit(directory, &mut walk).await?;
+        let mut walk = Walk { point: id, open: Vec::new(), damaged: Vec::new() };
+        self.enter(Directory { path: String::new(), tree: root, is_in_disk: false }, &mut walk).await?;
+        // Depth first, so that a directory is known to be whole when all below it is: the next restore point that
+        // shares it need not look below it.
+        while let Some(directory) = walk.open.last_mut() {
+            if let Some(child) = directory.rest.pop() {
+                self.enter(child, &mut walk).await?;
+            } else if let Some(done) = walk.open.pop() {
+                if done.is_whole {
+                    self.findings().whole.insert(done.tree);
+                } else {
+                    walk.parent_is_damaged();
+                }
+            }
         }
         if walk.damaged.is_empty() {
             return Ok(None);
@@ -61,16 +68,15 @@ impl<'a> Walker<'a> {
         Ok(Some(DamagedRestorePoint { id, paths: walk.damaged }))
     }
 
-    async fn visit(&self, directory: Directory, walk: &mut Walk) -> Result<()> {
+    /// Looks at a directory, unless it is known to be whole, and opens it for those below.
+    async fn enter(&self, directory: Directory, walk: &mut Walk) -> Result<()> {
         if self.findings().whole.contains(&directory.tree) {
             return Ok(());
         }
         match self.repository.read_tree(&directory.tree).await {
             Ok(tree) => {
-                let is_whole = self.look_at(&directory, &tree, walk);
-                if is_whole {
-                    self.findings().whole.insert(directory.tree);
-                }
+                let open = self.look_at(&directory, &tree, walk);
+                walk.open.push(open);
                 Ok(())
             }
             Err(error) if is_damage(&error) => {
@@ -80,33 +86,32 @@ impl<'a> Walker<'a> {
                     findings.problems.push(Problem::TreeUnreadable { id: directory.tree, reason });
                 }
                 let is_root = directory.path.is_empty();
-                walk.damaged.push(if is_root { "/".into() } else { directory.path });
+                walk.is_damaged(if is_root { "/".into() } else { directory.path });
+                walk.parent_is_damaged();
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Looks at the nodes of a directory. `true` if all its files can be read and it has no directories: then
-    /// nobody needs to look again.
-    fn look_at(&self, directory: &Directory, tree: &Tree, walk: &mut Walk) -> bool {
-        let mut is_whole = true;
+    /// Looks at the nodes of a directory. The pieces of a disk go by the name of the disk.
+    fn look_at(&self, directory: &Directory, tree: &Tree, walk: &mut Walk) -> OpenDirectory {
+        let is_in_disk = directory.is_in_disk || segments::folders_of(tree).is_some();
+        let mut open = OpenDirectory { tree: directory.tree, rest: Vec::new(), is_whole: true };
         for node in &tree.nodes {
-            let path = format!("{}/{}", directory.path, node.name);
+            let path =
+                if is_in_disk { directory.path.clone() } else { format!("{}/{}", directory.path, node.name) };
             match (node.kind, node.subtree) {
-                (NodeKind::Directory, Some(tree)) => {
-                    walk.rest.push(Directory { path, tree });
-                    is_whole = false;
-                }
+                (NodeKind::Directory, Some(tree)) => open.rest.push(Directory { path, tree, is_in_disk }),
                 (NodeKind::File, _) if self.is_file_whole(node, &path, walk.point) => {}
                 (NodeKind::Other, _) => {}
                 _ => {
-                    walk.damaged.push(path);
-                    is_whole = false;
+                    walk.is_damaged(path);
+                    open.is_whole = false;
                 }
             }
         }
-        is_whole
+        open
     }
 
     fn is_file_whole(&self, node: &Node, path: &str, point: SnapshotId) -> bool {
@@ -165,11 +170,38 @@ pub(crate) fn is_damage(error: &Error) -> bool {
 /// The walk through one restore point.
 struct Walk {
     point: SnapshotId,
-    rest: Vec<Directory>,
+    /// The directories from the root to where the walk is.
+    open: Vec<OpenDirectory>,
     damaged: Vec<String>,
 }
 
+impl Walk {
+    fn is_damaged(&mut self, path: String) {
+        // A disk has many pieces, and is damaged once.
+        if self.damaged.last() != Some(&path) {
+            self.damaged.push(path);
+        }
+    }
+
+    fn parent_is_damaged(&mut self) {
+        if let Some(parent) = self.open.last_mut() {
+            parent.is_whole = false;
+        }
+    }
+}
+
+/// A directory to look at.
 struct Directory {
     path: String,
     tree: TreeId,
+    /// Whether it belongs to a disk that lies in segments.
+    is_in_disk: bool,
+}
+
+/// A directory that was looked at, and those below it that were not.
+struct OpenDirectory {
+    tree: TreeId,
+    rest: Vec<Directory>,
+    /// As far as was looked.
+    is_whole: bool,
 }

@@ -183,9 +183,14 @@ impl Packer {
         )
     }
 
-    /// Writes a pack of trees in the background; a flush waits for it.
-    pub(crate) fn write_tree_pack(&self, pack: OpenPack) -> Result<()> {
-        self.core.write_soon(&Handle::current(), pack)
+    /// Writes a pack of trees and waits for it, so that no more than one is in memory. It is in an index file after
+    /// the next flush.
+    pub(crate) async fn write_tree_pack(&self, pack: OpenPack) -> Result<()> {
+        if pack.is_empty() {
+            return Ok(());
+        }
+        let (finished, _cargo) = blocking(move || pack.finish()).await?;
+        self.core.write(finished).await
     }
 }
 

@@ -35,7 +35,7 @@ impl OpenPack {
         self.builder.is_empty()
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.builder.is_full()
     }
 

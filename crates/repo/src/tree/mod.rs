@@ -1,6 +1,7 @@
 //! Trees: directories as JSON documents, stored as blobs under the hash of their text.
 
 mod name;
+pub(crate) mod segments;
 mod sink;
 
 pub(crate) use sink::HashedFrame;
@@ -103,8 +104,17 @@ impl Tree {
         Ok(Self { nodes })
     }
 
-    /// Hashes and compresses the document as it is written, so that its text never exists as a whole: a disk of
-    /// 1 TiB has 70 MB of it.
+    /// The document, as it is hashed.
+    pub(crate) fn to_text(&self) -> Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(self.nodes.len() * 256);
+        serde_json::to_writer(&mut text, self)
+            .map_err(|error| Error::Internal { reason: error.to_string() })?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// Hashes and compresses the document as it is written, so that its text never exists as a whole: that of a VM
+    /// with many short disks is long.
     pub(crate) fn encode(&self) -> Result<HashedFrame> {
         HashedFrame::of(|sink| {
             serde_json::to_writer(&mut *sink, self)?;

@@ -23,6 +23,13 @@ impl HashedFrame {
         Self::of_io(write).map_err(|error| Error::Internal { reason: error.to_string() })
     }
 
+    /// Takes a text.
+    pub(crate) fn of_text(text: &[u8]) -> Result<Self> {
+        let frame = zstd::bulk::compress(text, LEVEL)
+            .map_err(|error| Error::Internal { reason: error.to_string() })?;
+        Ok(Self { hash: Sha256::digest(text).into(), frame, plain_bytes: text.len() as u64 })
+    }
+
     fn of_io(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Self> {
         let encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
         // serde writes a few bytes at a time; hash and compressor want more.

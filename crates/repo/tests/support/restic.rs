@@ -55,15 +55,19 @@ impl Restic {
     }
 
     pub(crate) fn try_run(&self, arguments: &[&str]) -> Output {
-        Command::new(&self.program)
-            .args(arguments)
+        self.command().args(arguments).output().unwrap_or_else(|error| {
+            panic!("these tests need {} (infra/bootstrap.sh --checks): {error}", self.program.display())
+        })
+    }
+
+    /// The program on this repository.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .env("RESTIC_REPOSITORY", &self.repository)
             .env("RESTIC_PASSWORD_FILE", self.private.path().join("password"))
-            .env("RESTIC_CACHE_DIR", self.private.path().join("cache"))
-            .output()
-            .unwrap_or_else(|error| {
-                panic!("these tests need {} (infra/bootstrap.sh --checks): {error}", self.program.display())
-            })
+            .env("RESTIC_CACHE_DIR", self.private.path().join("cache"));
+        command
     }
 
     /// Runs a command with `--json` and reads its answer.
