@@ -120,7 +120,7 @@ async function backUpAndRestore(demo: Demo): Promise<void> {
   const { teller, cli, dir } = demo
   const repository = dir.join('repository')
   const { password } = await teller.step('Make a repository', () =>
-    cli.run<{ password: string }>(['repo', 'add', 'main', repository]),
+    cli.run<{ password: string }>(['repository', 'add', 'local', 'main', repository]),
   )
   const backUp = () => cli.run<Backup>(['backup', 'run', BACKED_UP, '--repo', 'main'])
   await teller.step(`Back up ${BACKED_UP} for the first time`, backUp, describe)

@@ -157,7 +157,7 @@ describe('repository', () => {
     await using dir = await makePrivateDir('full')
     await using disk = await mountSmallFileSystem(dir, 24 * MIB)
     const { repository } = await stage.admin.repositories.createRepository({
-      body: { name: 'soon full', path: `${disk.path}/repository` },
+      body: { name: 'soon full', place: { type: 'local', path: `${disk.path}/repository` } },
     })
     const first = await backUpTo(small, repository.id)
     expect(first.status).toBe('succeeded')

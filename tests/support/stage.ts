@@ -55,7 +55,11 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   })
   const path = hubDir.join('repository')
   const created = await admin.repositories.createRepository({
-    body: { name: 'main', path, ...(options.chunkBytes !== undefined && { chunkBytes: options.chunkBytes }) },
+    body: {
+      name: 'main',
+      place: { type: 'local', path },
+      ...(options.chunkBytes !== undefined && { chunkBytes: options.chunkBytes }),
+    },
   })
   const owned = building.move()
   return stageOf({

@@ -5,6 +5,7 @@ import { addBackupCommands } from './commands/backups.ts'
 import { addJobCommands } from './commands/jobs.ts'
 import { addNodeCommands } from './commands/nodes.ts'
 import { addRepositoryCommands } from './commands/repositories.ts'
+import { addRestorePointCommands } from './commands/restore-points.ts'
 import { addRestoreCommands } from './commands/restores.ts'
 import { addVcenterCommands } from './commands/vcenters.ts'
 import { addVmCommands } from './commands/vms.ts'
@@ -26,7 +27,7 @@ export function buildProgram(context: CommandContext, version: string): Command 
   addVcenterCommands(program, context)
   addVmCommands(program, context)
   addRepositoryCommands(program, context)
-  addBackupCommands(program, context)
+  addRestorePointCommands(addBackupCommands(program, context), context)
   addRestoreCommands(program, context)
   addJobCommands(program, context)
   return program

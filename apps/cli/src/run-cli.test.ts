@@ -1,7 +1,9 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Command } from 'commander'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { buildProgram } from './build-program.ts'
 import { runCli } from './run-cli.ts'
 import { readSession, writeSession } from './session-file.ts'
 import type { Terminal } from './terminal.ts'
@@ -20,6 +22,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true })
 })
 
+const SMB = ['x', 'server', 'share', '--username', 'u']
+
 test('help goes to standard output and ends well', async () => {
   expect(await run('backup', '--help')).toBe(0)
   expect(output.join('\n')).toContain('read every byte of a restore point back')
@@ -32,12 +36,31 @@ test.each([
   [['backup', 'show', 'not-an-id'], 'no backup id'],
   [['jobs', 'watch', 'not-an-id'], 'no job id'],
   [['restore', 'disk', 'x', '--disk', 'first'], 'no device key'],
+  [['repository', 'add', 'smb', 'x', 'server', 'share'], '--username'],
+  [['repository', 'add', 'local', 'x', 'relative'], 'path of the place'],
+  [['repository', 'add', 'local', 'x', '/x', '--quota', 'much'], '500MiB'],
+  [['repository', 'add', 'smb', ...SMB, '--secret-env', 'NOT_SET_HERE'], 'NOT_SET_HERE'],
+  [['repository', 'add', 'smb', ...SMB, '--secret-stdin', '--password-stdin'], 'Only one secret'],
+  [['repository', 'update', 'x', '--enable', '--disable'], 'exclude each other'],
+  [['backup', 'forget', 'main'], 'one rule at least'],
+  [['backup', 'delete', 'not-an-id'], 'no backup id'],
   [['login'], '--server'],
   [['login', '--server', 'http://hub'], 'https://'],
 ])('a wrong command line %j is refused with words', async (args, words) => {
   expect(await run(...args)).toBe(2)
   expect(remarks.join('\n')).toContain(words)
   expect(output).toEqual([])
+})
+
+test('no secret can be given as an option: everybody on the machine would see it', () => {
+  const program = buildProgram({} as never, '0.0.0')
+  const options = (command: Command): string[] => [
+    ...command.options.map(option => option.flags),
+    ...command.commands.flatMap(child => options(child as Command)),
+  ]
+  const secret = options(program).filter(flags => /secret|password|private|account-key/i.test(flags))
+  expect(secret.length).toBeGreaterThan(4)
+  for (const flags of secret) expect(flags).toMatch(/^--[a-z-]*(-stdin|-env <variable>)$/)
 })
 
 test('without a session the person is told to log in', async () => {

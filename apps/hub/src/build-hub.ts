@@ -110,7 +110,7 @@ function takeUpWork({ databaseUrl }: HubConfig, { jobs, repositories }: Capabili
   // The lock of the data directory keeps other Hubs from its SQLite file; a MariaDB may have several.
   const isAlone = databaseUrl.startsWith('sqlite:')
   const work = async () => {
-    await repositories.openAll()
+    await repositories.service.openAll()
     await jobs.recover({ isAlone })
   }
   work().catch(error => log.error('What earlier processes left could not be taken up', { error }))

@@ -19,8 +19,9 @@ import { HealthService, mountHealth } from './capabilities/health/index.ts'
 import { InventoryService, InventoryTypeormStore, mountInventory } from './capabilities/inventory/index.ts'
 import { JobsService, JobsTypeormStore, mountJobs } from './capabilities/jobs/index.ts'
 import {
+  createRepositories,
   mountRepositories,
-  RepositoriesService,
+  type Repositories,
   RepositoriesTypeormStore,
 } from './capabilities/repositories/index.ts'
 import { NodeTunnels } from './capabilities/tunnel/index.ts'
@@ -54,7 +55,7 @@ export interface Capabilities {
   readonly enrollment: EnrollmentService
   readonly vcenters: VcentersService
   readonly inventory: InventoryService
-  readonly repositories: RepositoriesService
+  readonly repositories: Repositories
   readonly backups: Backups
 }
 
@@ -64,7 +65,16 @@ export function createCapabilities(ground: Ground, opening: AsyncDisposableStack
   const auth = createAuth(ground)
   const tunnels = new NodeTunnels({ authenticate: token => auth.authenticate(token), log })
   opening.defer(() => tunnels.close())
-  const repositories = createRepositories(ground)
+  const jobs = new JobsService({ store: new JobsTypeormStore(db), clock, log })
+  const repositories = createRepositories({
+    store: new RepositoriesTypeormStore(db),
+    engine: ground.engine,
+    secrets: ground.secrets,
+    jobs,
+    dataDir: config.dataDir,
+    clock,
+    log,
+  })
   opening.defer(() => repositories.close())
   const enrollment = createNodes(ground, auth, tunnels)
   const vcenters = new VcentersService({
@@ -75,14 +85,13 @@ export function createCapabilities(ground: Ground, opening: AsyncDisposableStack
     log,
   })
   const inventory = new InventoryService({ store: new InventoryTypeormStore(db), vcenters, tunnels, clock })
-  const jobs = new JobsService({ store: new JobsTypeormStore(db), clock, log })
   const backups = createBackups({
     store: new BackupsTypeormStore(db),
     jobs,
     inventory,
     vcenters,
     tunnels,
-    repositories,
+    repositories: repositories.forBackups,
     dataPlane: ground.dataPlane,
     clock,
     log,
@@ -95,7 +104,7 @@ export function createCapabilities(ground: Ground, opening: AsyncDisposableStack
   opening.defer(() => jobs.close())
   const health = new HealthService({
     startedAt: clock.now(),
-    checks: [async () => describeClosed(await repositories.closedCount())],
+    checks: [async () => describeClosed(await repositories.service.closedCount())],
   })
   return { health, auth, jobs, tunnels, enrollment, vcenters, inventory, repositories, backups }
 }
@@ -112,7 +121,7 @@ export function mountCapabilities(capabilities: Capabilities, limits: AttemptLim
   mountVcenters(router, vcenters, authenticate)
   mountInventory(router, inventory, authenticate)
   mountRepositories(router, repositories, authenticate)
-  mountBackups(router, backups.service, authenticate)
+  mountBackups(router, backups, authenticate)
   mountJobs(router, jobs, authenticate)
   return router
 }
@@ -121,17 +130,6 @@ function createAuth({ config, clock, log, terminal, db }: Ground): AuthService {
   return new AuthService({
     store: new AuthTypeormStore(db),
     firstPassword: firstPassword({ dataDir: config.dataDir, terminal, log }),
-    clock,
-    log,
-  })
-}
-
-function createRepositories({ config, clock, log, engine, db, secrets }: Ground): RepositoriesService {
-  return new RepositoriesService({
-    store: new RepositoriesTypeormStore(db),
-    engine,
-    secrets,
-    dataDir: config.dataDir,
     clock,
     log,
   })

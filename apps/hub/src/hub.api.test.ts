@@ -87,7 +87,7 @@ describe('repositories and jobs', () => {
     const client = await hub.admin()
     const path = join(hub.config.dataDir, 'repositories', 'main')
     const { repository, password } = await client.repositories.createRepository({
-      body: { name: 'main', path },
+      body: { name: 'main', place: { type: 'local', path } },
     })
     expect(password).toMatch(/^[\w-]{43}$/)
     expect((await client.repositories.listRepositories({ query: { type: 'local' } })).items).toEqual([
@@ -233,7 +233,9 @@ describe('the process', () => {
     await using one = await buildTestHub()
     const client = await one.admin()
     const path = join(one.config.dataDir, 'repositories', 'main')
-    const { repository } = await client.repositories.createRepository({ body: { name: 'main', path } })
+    const { repository } = await client.repositories.createRepository({
+      body: { name: 'main', place: { type: 'local', path } },
+    })
     const { certificateSha256 } = one.address
     await one.restart()
     expect(one.address.certificateSha256).toBe(certificateSha256)

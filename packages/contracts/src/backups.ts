@@ -4,16 +4,21 @@ import { ByteCounters, JobId } from './jobs.ts'
 import { Bytes, Instant, PageQuery, pageOf } from './page.ts'
 import { Failure } from './problem.ts'
 import { Reason } from './reason.ts'
-import { RepositoryId } from './repositories.ts'
+import { RepositoryId, RepositoryParams } from './repositories.ts'
+import { StartedRepositoryJob } from './repository-maintenance.ts'
+import { KeepReason, RetentionRules, TimeZone } from './retention.ts'
 import { defineRoutes } from './route.ts'
 
 export const BackupId = z.uuid().brand<'BackupId'>()
 export type BackupId = z.output<typeof BackupId>
 
-export const BackupStatus = z.enum(['running', 'succeeded', 'failed', 'cancelled', 'missing']).meta({
-  id: 'BackupStatus',
-  description: '`missing`: it succeeded, but its restore point is gone from the repository',
-})
+export const BackupStatus = z
+  .enum(['running', 'succeeded', 'failed', 'cancelled', 'missing', 'forgotten'])
+  .meta({
+    id: 'BackupStatus',
+    description:
+      '`missing`: it succeeded, but its restore point is gone from the repository. `forgotten`: it was removed by the Hub',
+  })
 export type BackupStatus = z.output<typeof BackupStatus>
 
 /** How a disk was read: only what changed since its base, or everything that is allocated. */
@@ -94,6 +99,11 @@ export const StartBackupRequest = z
       .boolean()
       .default(false)
       .meta({ description: 'Quiesce the guest; when that fails, go on and say so' }),
+    bytesPerSecondMax: z
+      .int()
+      .min(64 * 1024)
+      .optional()
+      .meta({ description: 'How fast the Node sends to the Hub at most, all disks together' }),
     tags: z
       .record(z.string().min(1).max(50), z.string().max(200))
       .default({})
@@ -143,6 +153,42 @@ export const ChangeIdView = z
   })
   .meta({ id: 'ChangeId' })
 
+export const ForgetRestorePointsRequest = z
+  .object({
+    rules: RetentionRules.meta({ description: 'Which ones stay' }),
+    vmIds: z.array(VmId).min(1).optional().meta({ description: 'Only of these VMs; all when absent' }),
+    tags: z
+      .record(z.string(), z.string())
+      .default({})
+      .meta({ description: 'Only backups that carry all these labels' }),
+    timeZone: TimeZone,
+    dryRun: z.boolean().default(false).meta({ description: 'Only tell which ones would go' }),
+  })
+  .meta({ id: 'ForgetRestorePointsRequest' })
+export type ForgetRestorePointsRequest = z.output<typeof ForgetRestorePointsRequest>
+
+/** What a `forget` job has as its result: each restore point that the rules looked at, and why it stays or goes. */
+export const ForgetReport = z.object({
+  isDryRun: z.boolean(),
+  removedCount: z.int(),
+  keptCount: z.int(),
+  /** Restore points in the repository that no backup of this Hub made: left alone. */
+  unknownCount: z.int(),
+  restorePoints: z.array(
+    z.object({
+      backupId: BackupId,
+      vmId: VmId,
+      vmName: z.string(),
+      restorePointId: z.string(),
+      capturedAt: Instant,
+      isKept: z.boolean(),
+      /** Empty for one that goes: no rule keeps it. */
+      reasons: z.array(KeepReason),
+    }),
+  ),
+})
+export type ForgetReport = z.output<typeof ForgetReport>
+
 const BackupParams = z.object({ backupId: BackupId.meta({ description: 'Id of the backup' }) })
 const OfVm = {
   vmId: VmId.meta({ description: 'Which VM' }),
@@ -163,6 +209,7 @@ export const backupRoutes = defineRoutes({
       'node-unreachable',
       'job-already-running',
       'vm-nothing-to-protect',
+      'repository-disabled',
       'repository-unavailable',
     ],
   },
@@ -207,6 +254,31 @@ export const backupRoutes = defineRoutes({
     params: BackupParams,
     response: Backup,
     problems: ['not-found'],
+  },
+  deleteBackup: {
+    method: 'delete',
+    path: '/backups/:backupId',
+    summary: 'Remove the restore point of a backup; its bytes go with the next prune',
+    permission: 'backups:delete',
+    params: BackupParams,
+    problems: [
+      'not-found',
+      'conflict',
+      'restore-point-missing',
+      'repository-disabled',
+      'repository-unavailable',
+    ],
+  },
+  forgetRestorePoints: {
+    method: 'post',
+    path: '/repositories/:repositoryId/forget',
+    summary: 'Remove the restore points that no rule keeps',
+    permission: 'backups:delete',
+    status: 202,
+    params: RepositoryParams,
+    body: ForgetRestorePointsRequest,
+    response: StartedRepositoryJob,
+    problems: ['not-found', 'job-already-running', 'repository-disabled', 'repository-unavailable'],
   },
   verifyBackup: {
     method: 'post',

@@ -5,6 +5,7 @@ import { healthRoutes } from './health.ts'
 import { inventoryRoutes, vcenterRoutes } from './inventory.ts'
 import { jobRoutes } from './jobs.ts'
 import { repositoryRoutes } from './repositories.ts'
+import { repositoryMaintenanceRoutes } from './repository-maintenance.ts'
 
 export * from './auth.ts'
 export * from './backups.ts'
@@ -19,6 +20,9 @@ export * from './permission.ts'
 export * from './problem.ts'
 export * from './reason.ts'
 export * from './repositories.ts'
+export * from './repository-maintenance.ts'
+export * from './repository-place.ts'
+export * from './retention.ts'
 export * from './route.ts'
 
 /** Root of all paths of the Hub and of the Node. */
@@ -31,7 +35,7 @@ export const hubApi = {
   enrollment: enrollmentRoutes,
   vcenters: vcenterRoutes,
   inventory: inventoryRoutes,
-  repositories: repositoryRoutes,
+  repositories: { ...repositoryRoutes, ...repositoryMaintenanceRoutes },
   backups: backupRoutes,
   jobs: jobRoutes,
 }

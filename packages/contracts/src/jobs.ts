@@ -6,7 +6,9 @@ import { defineRoutes } from './route.ts'
 export const JobId = z.uuid().brand<'JobId'>()
 export type JobId = z.output<typeof JobId>
 
-export const JobKind = z.enum(['backup', 'verify', 'restore-disk']).meta({ id: 'JobKind' })
+export const JobKind = z
+  .enum(['backup', 'verify', 'restore-disk', 'forget', 'repository-verify'])
+  .meta({ id: 'JobKind' })
 export type JobKind = z.output<typeof JobKind>
 export const JobState = z
   .enum(['queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled'])
@@ -54,9 +56,10 @@ export const Progress = z
     jobId: JobId.meta({ description: 'Id of the job' }),
     kind: JobKind,
     subject: z.string().meta({ description: 'What the job is about, for people' }),
-    subjectId: z
-      .uuid()
-      .meta({ description: 'Id of the backup that the job makes, verifies or restores from' }),
+    subjectId: z.uuid().meta({
+      description:
+        'Id of the backup that the job makes, verifies or restores from, or of the repository that it works on',
+    }),
     state: JobState,
     steps: z.array(JobStep).meta({ description: 'The steps in order' }),
     percent: z

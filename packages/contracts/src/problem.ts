@@ -72,11 +72,18 @@ export const PROBLEMS = {
   'repository-locked': { status: 409, title: 'Another program holds an exclusive lock on the repository' },
   'repository-damaged': { status: 500, title: 'The repository is damaged' },
   'repository-full': { status: 507, title: 'The repository has no space left' },
+  'repository-quota-exceeded': { status: 507, title: 'The repository has reached its quota' },
+  'repository-low-space': { status: 507, title: 'The place of the repository is down to its reserve' },
+  'repository-in-use': { status: 409, title: 'The repository is in use' },
+  'repository-disabled': { status: 409, title: 'The repository is turned off' },
   'restore-point-missing': { status: 410, title: 'The restore point is no longer in its repository' },
   'restore-point-damaged': { status: 500, title: 'The restore point is damaged' },
   'restore-target-invalid': { status: 400, title: 'The restore target is not allowed' },
   'restore-target-exists': { status: 409, title: 'The restore target exists already' },
   'restore-target-full': { status: 507, title: 'The restore target has no space left' },
+
+  // Places of repositories.
+  'mount-failed': { status: 422, title: 'The share could not be mounted' },
 
   // Jobs.
   'job-already-running': { status: 409, title: 'The same job is running already' },

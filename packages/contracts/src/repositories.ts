@@ -1,5 +1,12 @@
 import { z } from 'zod'
 import { Bytes, Instant, PageQuery, pageOf } from './page.ts'
+import { Failure, type ProblemCode } from './problem.ts'
+import {
+  NewRepositoryPlace,
+  RepositoryCredentials,
+  RepositoryPlace,
+  RepositoryType,
+} from './repository-place.ts'
 import { defineRoutes } from './route.ts'
 
 export const RepositoryId = z.uuid().brand<'RepositoryId'>()
@@ -9,29 +16,82 @@ const MIB = 1024 * 1024
 /** Chunk sizes that a repository may have: powers of two from 512 KiB to 8 MiB. */
 export const ChunkBytes = z.literal([MIB / 2, MIB, 2 * MIB, 4 * MIB, 8 * MIB])
 
-export const RepositoryType = z.enum(['local']).meta({ id: 'RepositoryType' })
+const Rate = z.int().min(64 * 1024)
+const LIMITS = {
+  readBytesPerSecondMax: Rate.nullable().meta({ description: 'How fast the Hub reads from it at most' }),
+  writeBytesPerSecondMax: Rate.nullable().meta({ description: 'How fast the Hub writes to it at most' }),
+  quotaBytes: Bytes.nullable().meta({ description: 'How much the repository may hold; more is refused' }),
+  reserveBytes: Bytes.nullable().meta({
+    description: 'How much must stay free at its place; a backup that needs it is refused',
+  }),
+}
+/** Null where nothing is limited. */
+export const RepositoryLimits = z.object(LIMITS).meta({ id: 'RepositoryLimits' })
+export type RepositoryLimits = z.output<typeof RepositoryLimits>
+
+/** Nothing is limited. */
+export const NO_LIMITS: RepositoryLimits = {
+  readBytesPerSecondMax: null,
+  writeBytesPerSecondMax: null,
+  quotaBytes: null,
+  reserveBytes: null,
+}
+
+export const RepositorySpace = z.enum(['ok', 'low', 'full']).meta({
+  id: 'RepositorySpace',
+  description:
+    '`low`: less than a tenth is left of the place or of the quota. `full`: quota or reserve are reached',
+})
+export type RepositorySpace = z.output<typeof RepositorySpace>
+
+export const RepositoryStorage = z
+  .object({
+    repositoryId: RepositoryId.meta({ description: 'Id of the repository' }),
+    totalBytes: Bytes.nullable().meta({
+      description: 'Size of the place; null where it has none, as object storage',
+    }),
+    freeBytes: Bytes.nullable().meta({ description: 'Free there; null where nothing says so' }),
+    usedBytes: Bytes.meta({ description: 'Stored by this repository' }),
+    logicalBytes: Bytes.meta({ description: 'Sum of the disk sizes of all its restore points' }),
+    restorePointCount: z.int().meta({ description: 'How many restore points it holds' }),
+    chunkCount: z.int().meta({ description: 'How many distinct chunks it holds' }),
+    space: RepositorySpace.meta({ description: 'Whether there is room for more' }),
+    checkedAt: Instant.meta({ description: 'When this was measured' }),
+  })
+  .meta({ id: 'RepositoryStorage' })
+export type RepositoryStorage = z.output<typeof RepositoryStorage>
 
 export const Repository = z
   .object({
     id: RepositoryId.meta({ description: 'Id of the repository' }),
     name: z.string().meta({ description: 'Name for people' }),
-    type: RepositoryType.meta({ description: 'Where it is stored' }),
-    path: z.string().meta({ description: 'Directory on the Hub' }),
+    type: RepositoryType.meta({ description: 'What kind of place holds it' }),
+    place: RepositoryPlace.meta({ description: 'Where it is' }),
     formatId: z.string().meta({ description: 'Id inside the repository, as restic shows it' }),
     chunkBytes: z.int().meta({ description: 'Size of the chunks that disks are cut into' }),
+    isEnabled: z.boolean().meta({ description: 'Whether backups may go there, and whether it is kept open' }),
+    limits: RepositoryLimits.meta({ description: 'What is limited' }),
+    storage: RepositoryStorage.nullable().meta({ description: 'What it held when it was last measured' }),
     createdAt: Instant.meta({ description: 'When it was added' }),
   })
   .meta({ id: 'Repository' })
 export type Repository = z.output<typeof Repository>
 
+const Name = z.string().trim().min(1).max(100).meta({ description: 'Name for people, unique' })
+const ChangedLimits = z
+  .object(LIMITS)
+  .partial()
+  .meta({ id: 'ChangedRepositoryLimits', description: 'Absent: as it was. Null: no limit' })
+
 export const CreateRepositoryRequest = z
   .object({
-    name: z.string().trim().min(1).max(100).meta({ description: 'Name for people, unique' }),
-    type: RepositoryType.default('local').meta({ description: 'Where it is stored' }),
-    path: z.string().startsWith('/').max(1000).meta({ description: 'Absolute directory on the Hub' }),
+    name: Name,
+    place: NewRepositoryPlace.meta({ description: 'Where it is to be' }),
     chunkBytes: ChunkBytes.default(MIB).meta({ description: 'Size of the chunks that disks are cut into' }),
+    limits: ChangedLimits.default({}).meta({ description: 'What is limited' }),
     password: z.string().min(12).max(500).optional().meta({
       description: 'Password of the repository; made up when absent. Required to add one that exists already',
+      writeOnly: true,
     }),
     existing: z
       .boolean()
@@ -39,6 +99,7 @@ export const CreateRepositoryRequest = z
       .meta({ description: 'Open the repository that is at this place instead of making one' }),
   })
   .meta({ id: 'CreateRepositoryRequest' })
+export type CreateRepositoryRequest = z.output<typeof CreateRepositoryRequest>
 
 export const CreateRepositoryResponse = z
   .object({
@@ -50,22 +111,64 @@ export const CreateRepositoryResponse = z
   })
   .meta({ id: 'CreateRepositoryResponse' })
 
-export const RepositoryStorage = z
+export const UpdateRepositoryRequest = z
   .object({
-    repositoryId: RepositoryId.meta({ description: 'Id of the repository' }),
-    totalBytes: Bytes.meta({ description: 'Size of the file system' }),
-    freeBytes: Bytes.meta({ description: 'Free there' }),
-    usedBytes: Bytes.meta({ description: 'Stored by this repository' }),
-    logicalBytes: Bytes.meta({ description: 'Sum of the disk sizes of all its restore points' }),
-    restorePointCount: z.int().meta({ description: 'How many restore points it holds' }),
-    chunkCount: z.int().meta({ description: 'How many distinct chunks it holds' }),
-    checkedAt: Instant.meta({ description: 'When this was measured' }),
+    name: Name.optional(),
+    isEnabled: z.boolean().optional().meta({ description: 'Whether backups may go there' }),
+    limits: ChangedLimits.optional().meta({ description: 'What is limited' }),
+    credentials: RepositoryCredentials.optional().meta({
+      description: 'New secrets; the repository is opened with them before they are kept',
+    }),
   })
-  .meta({ id: 'RepositoryStorage' })
+  .meta({ id: 'UpdateRepositoryRequest' })
+export type UpdateRepositoryRequest = z.output<typeof UpdateRepositoryRequest>
 
-const RepositoryParams = z.object({
+export const StorageRefresh = z
+  .object({
+    results: z
+      .array(
+        z.object({
+          repositoryId: RepositoryId.meta({ description: 'Id of the repository' }),
+          storage: RepositoryStorage.nullable().meta({ description: 'What was measured' }),
+          failure: Failure.nullable().meta({ description: 'Why it could not be measured' }),
+        }),
+      )
+      .meta({ description: 'One a repository, by name; those that are disabled are left out' }),
+  })
+  .meta({ id: 'StorageRefresh' })
+
+export const StorageSummary = z
+  .object({
+    repositoryCount: z.int().meta({ description: 'How many repositories there are' }),
+    unavailableCount: z.int().meta({ description: 'How many of them are enabled and not open' }),
+    totalBytes: Bytes.meta({ description: 'Sum of the sizes of the places that have one' }),
+    freeBytes: Bytes.meta({ description: 'Sum of what is free there' }),
+    usedBytes: Bytes.meta({ description: 'Stored by all repositories' }),
+    logicalBytes: Bytes.meta({ description: 'Sum of the disk sizes of all restore points' }),
+    restorePointCount: z.int().meta({ description: 'How many restore points there are' }),
+    short: z
+      .array(
+        z.object({
+          repositoryId: RepositoryId.meta({ description: 'Id of the repository' }),
+          name: z.string().meta({ description: 'Its name' }),
+          space: RepositorySpace.meta({ description: 'How short it is' }),
+          freeBytes: Bytes.nullable().meta({ description: 'What may still be stored there' }),
+        }),
+      )
+      .meta({ description: 'Repositories that are short of space' }),
+    oldestCheckAt: Instant.nullable().meta({ description: 'When the oldest of these numbers was measured' }),
+  })
+  .meta({ id: 'StorageSummary' })
+
+export const RepositoryParams = z.object({
   repositoryId: RepositoryId.meta({ description: 'Id of the repository' }),
 })
+
+/** What can be wrong with a place, found before any job starts. */
+export const PLACE_PROBLEMS = [
+  'mount-failed',
+  'repository-unavailable',
+] as const satisfies readonly ProblemCode[]
 
 export const repositoryRoutes = defineRoutes({
   createRepository: {
@@ -82,8 +185,8 @@ export const repositoryRoutes = defineRoutes({
       'repository-not-found',
       'repository-password-wrong',
       'repository-unsupported',
-      'repository-unavailable',
       'repository-full',
+      ...PLACE_PROBLEMS,
     ],
   },
   listRepositories: {
@@ -94,6 +197,20 @@ export const repositoryRoutes = defineRoutes({
     query: PageQuery.extend({ type: RepositoryType.optional().meta({ description: 'Only of this type' }) }),
     response: pageOf('RepositoryPage', Repository),
   },
+  getStorageSummary: {
+    method: 'get',
+    path: '/repositories/storage-summary',
+    summary: 'Add up what all repositories hold, and tell which are short of space',
+    permission: 'repositories:read',
+    response: StorageSummary,
+  },
+  refreshAllStorage: {
+    method: 'post',
+    path: '/repositories/refresh-storage',
+    summary: 'Measure the storage of all repositories',
+    permission: 'repositories:maintain',
+    response: StorageRefresh,
+  },
   getRepository: {
     method: 'get',
     path: '/repositories/:repositoryId',
@@ -103,6 +220,34 @@ export const repositoryRoutes = defineRoutes({
     response: Repository,
     problems: ['not-found'],
   },
+  updateRepository: {
+    method: 'patch',
+    path: '/repositories/:repositoryId',
+    summary: 'Change the name, the limits or the credentials of a repository, or turn it off and on',
+    permission: 'repositories:write',
+    params: RepositoryParams,
+    body: UpdateRepositoryRequest,
+    response: Repository,
+    problems: ['not-found', 'conflict', 'repository-in-use', 'repository-password-wrong', ...PLACE_PROBLEMS],
+  },
+  deleteRepository: {
+    method: 'delete',
+    path: '/repositories/:repositoryId',
+    summary: 'Remove a repository from the Hub; nothing at its place is touched',
+    permission: 'repositories:delete',
+    params: RepositoryParams,
+    query: z.object({
+      detach: z
+        .enum(['true', 'false'])
+        .default('false')
+        .transform(text => text === 'true')
+        .meta({
+          description:
+            'Also when it holds restore points or cannot be reached. Added again as an existing one it knows its backups',
+        }),
+    }),
+    problems: ['not-found', 'repository-in-use', 'repository-unavailable'],
+  },
   getRepositoryStorage: {
     method: 'get',
     path: '/repositories/:repositoryId/storage',
@@ -110,6 +255,15 @@ export const repositoryRoutes = defineRoutes({
     permission: 'repositories:read',
     params: RepositoryParams,
     response: RepositoryStorage,
-    problems: ['not-found', 'repository-unavailable'],
+    problems: ['not-found', 'repository-disabled', 'repository-unavailable'],
+  },
+  refreshStorage: {
+    method: 'post',
+    path: '/repositories/:repositoryId/refresh-storage',
+    summary: 'Measure the storage of a repository now, and keep the numbers',
+    permission: 'repositories:maintain',
+    params: RepositoryParams,
+    response: RepositoryStorage,
+    problems: ['not-found', 'repository-disabled', 'repository-unavailable'],
   },
 })

@@ -3,20 +3,22 @@ import type { Command } from 'commander'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, isJson, show } from '../command-context.ts'
 import { everyPage } from '../find-by-name.ts'
+import { findRepository } from '../find-repository.ts'
 import { followJob } from '../follow-job.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
-import { findRepository } from './repositories.ts'
+import { parseSize } from '../parse-size.ts'
 import { findVm } from './vms.ts'
 
 interface RunOptions {
   repo: string
   full?: boolean
   quiesce?: boolean
+  rateMax?: number
   wait: boolean
 }
 
 /** `backup run|list|show|chain|changeid|verify`. */
-export function addBackupCommands(program: Command, context: CommandContext): void {
+export function addBackupCommands(program: Command, context: CommandContext): Command {
   const backup = program.command('backup').description('back up VMs and look at what there is')
   backup
     .command('run <vm>')
@@ -24,6 +26,7 @@ export function addBackupCommands(program: Command, context: CommandContext): vo
     .requiredOption('--repo <repository>', 'where to')
     .option('--full', 'read everything instead of what changed')
     .option('--quiesce', 'quiesce the guest')
+    .option('--rate-max <size>', 'bytes a second that the Node sends at most', parseSize)
     .option('--no-wait', 'return as soon as the job has started')
     .action((vm: string, options: RunOptions, command: Command) => run(context, command, vm, options))
   addLists(backup, context)
@@ -45,6 +48,7 @@ export function addBackupCommands(program: Command, context: CommandContext): vo
       const { result } = await followJob(context, command, started.jobId)
       show(context, command, result, () => 'Verified: every byte was read back and matches its hash.')
     })
+  return backup
 }
 
 function addLists(backup: Command, context: CommandContext): void {
@@ -101,6 +105,7 @@ async function run(
     repositoryId: (await findRepository(context, options.repo)).id,
     mode: options.full ? ('full' as const) : ('auto' as const),
     quiesce: options.quiesce === true,
+    ...(options.rateMax !== undefined && { bytesPerSecondMax: options.rateMax }),
   }
   const started = await (await context.client()).backups.startBackup({ body })
   if (!options.wait) return showStarted(context, command, started)

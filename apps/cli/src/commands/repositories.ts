@@ -1,74 +1,113 @@
-import type { Repository } from '@sendense/contracts'
+import type { RepositoryStorage } from '@sendense/contracts'
 import type { Command } from 'commander'
+import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
-import { everyPage, findByName } from '../find-by-name.ts'
+import { findRepository, listRepositories } from '../find-repository.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
+import { parseLimit } from '../parse-size.ts'
+import { placeText, repositoryText, stateText, usedText } from '../repository-text.ts'
+import { addAddCommands, limitsOf } from './repository-add.ts'
+import { addCredentialCommands } from './repository-credentials.ts'
+import { addMaintenanceCommands } from './repository-maintenance.ts'
 
-/** `repo add|list|show|storage`. */
+interface UpdateOptions {
+  name?: string
+  enable?: boolean
+  disable?: boolean
+  readLimit?: number | null
+  writeLimit?: number | null
+  quota?: number | null
+  reserve?: number | null
+}
+
+/** `repository add|list|show|update|remove|storage|summary|…`. */
 export function addRepositoryCommands(program: Command, context: CommandContext): void {
-  const repo = program.command('repo').description('repositories that hold restore points')
-  repo
-    .command('add <name> <path>')
-    .description('make a repository in a directory of the Hub, or add an existing one')
-    .option(
-      '--existing',
-      'open the repository that is there; its password is read from standard input or asked for',
-    )
-    .option('--password-stdin', 'read the password from standard input')
-    .action(
-      (
-        name: string,
-        path: string,
-        options: { existing?: boolean; passwordStdin?: boolean },
-        command: Command,
-      ) => add(context, command, { name, path, ...options }),
-    )
-  repo
+  const repository = program
+    .command('repository')
+    .alias('repo')
+    .description('repositories that hold restore points')
+  addAddCommands(repository, context)
+  addLooks(repository, context)
+  addChanges(repository, context)
+  addMaintenanceCommands(repository, context)
+  addCredentialCommands(repository, context)
+}
+
+function addLooks(repository: Command, context: CommandContext): void {
+  repository
     .command('list')
     .description('list the repositories')
     .action(async (_options: unknown, command: Command) => {
       const all = await listRepositories(context)
       show(context, command, all, () =>
         formatTable(
-          ['id', 'name', 'type', 'path'],
-          all.map(one => [one.id, one.name, one.type, one.path]),
+          ['id', 'name', 'type', 'place', 'used', 'state'],
+          all.map(one => [one.id, one.name, one.type, placeText(one), usedText(one.storage), stateText(one)]),
         ),
       )
     })
-  repo
+  repository
     .command('show <repository>')
     .description('show one repository')
     .action(async (wanted: string, _options: unknown, command: Command) => {
       const found = await findRepository(context, wanted)
-      show(context, command, found, () => fields(found))
+      show(context, command, found, () => repositoryText(found))
     })
-  repo
+  repository
     .command('storage <repository>')
     .description('measure how much a repository holds')
     .action((wanted: string, _options: unknown, command: Command) => storage(context, command, wanted))
+  repository
+    .command('summary')
+    .description('add up what all repositories hold, and tell which are short of space')
+    .option('--refresh', 'measure all of them first')
+    .action((options: { refresh?: boolean }, command: Command) => summary(context, command, options))
 }
 
-async function add(
+function addChanges(repository: Command, context: CommandContext): void {
+  repository
+    .command('update <repository>')
+    .description('change the name or the limits of a repository, or turn it off and on')
+    .option('--name <name>', 'new name')
+    .option('--enable', 'turn it on')
+    .option('--disable', 'turn it off')
+    .option('--read-limit <size>', 'bytes a second that are read at most, or "none"', parseLimit)
+    .option('--write-limit <size>', 'bytes a second that are written at most, or "none"', parseLimit)
+    .option('--quota <size>', 'how much it may hold, or "none"', parseLimit)
+    .option('--reserve <size>', 'how much must stay free at its place, or "none"', parseLimit)
+    .action((wanted: string, options: UpdateOptions, command: Command) =>
+      update(context, command, wanted, options),
+    )
+  repository
+    .command('remove <repository>')
+    .description('remove a repository from the Hub; nothing at its place is touched')
+    .option('--detach', 'also when it holds restore points or cannot be reached')
+    .action(async (wanted: string, { detach }: { detach?: boolean }) => {
+      const { id, name } = await findRepository(context, wanted)
+      const input = { params: { repositoryId: id }, query: { detach: detach ? 'true' : 'false' } } as const
+      await (await context.client()).repositories.deleteRepository(input)
+      context.terminal.remark(`Removed ${name}. What lies at its place is still there.`)
+    })
+}
+
+async function update(
   context: CommandContext,
   command: Command,
-  options: { name: string; path: string; existing?: boolean; passwordStdin?: boolean },
+  wanted: string,
+  options: UpdateOptions,
 ): Promise<void> {
-  const { name, path, existing = false, passwordStdin } = options
-  const { terminal } = context
-  const wantsPassword = existing || passwordStdin === true
-  const password = !wantsPassword
-    ? undefined
-    : terminal.isInteractive && !passwordStdin
-      ? await terminal.askSecret('Password of the repository: ')
-      : await terminal.readAll()
-  const created = await (await context.client()).repositories.createRepository({
-    body: { name, path, existing, ...(password !== undefined && { password }) },
-  })
-  show(context, command, created, () =>
-    created.password === null
-      ? fields(created.repository)
-      : `${fields(created.repository)}\n\nPassword: ${created.password}\nKeep it safe: it is shown only now, and with it stock restic opens the repository.`,
-  )
+  const { name, enable, disable } = options
+  if (enable && disable) throw new CliError('usage', '--enable and --disable exclude each other.')
+  const limits = limitsOf(options)
+  const body = {
+    ...(name !== undefined && { name }),
+    ...((enable || disable) && { isEnabled: enable === true }),
+    ...(Object.keys(limits).length > 0 && { limits }),
+  }
+  const { id } = await findRepository(context, wanted)
+  const params = { repositoryId: id }
+  const changed = await (await context.client()).repositories.updateRepository({ params, body })
+  show(context, command, changed, () => repositoryText(changed))
 }
 
 async function storage(context: CommandContext, command: Command, wanted: string): Promise<void> {
@@ -80,30 +119,43 @@ async function storage(context: CommandContext, command: Command, wanted: string
     formatFields([
       ['Repository', name],
       ['Used', formatBytes(found.usedBytes)],
-      ['Free', `${formatBytes(found.freeBytes)} of ${formatBytes(found.totalBytes)}`],
+      ['Free', freeText(found)],
+      ['Room', found.space],
       ['Holds', `${found.restorePointCount} restore points, ${formatBytes(found.logicalBytes)} of disks`],
       ['Measured', formatInstant(found.checkedAt)],
     ]),
   )
 }
 
-async function listRepositories(context: CommandContext): Promise<Repository[]> {
-  const client = await context.client()
-  return everyPage(page => client.repositories.listRepositories({ query: page }))
+async function summary(context: CommandContext, command: Command, { refresh }: { refresh?: boolean }) {
+  const { repositories } = await context.client()
+  if (refresh) {
+    const { results } = await repositories.refreshAllStorage()
+    for (const { repositoryId, failure } of results) {
+      if (failure) context.terminal.remark(`${repositoryId}: ${failure.detail} (${failure.code})`)
+    }
+  }
+  const found = await repositories.getStorageSummary()
+  show(context, command, found, () =>
+    [
+      formatFields([
+        ['Repositories', `${found.repositoryCount}, ${found.unavailableCount} of them not available`],
+        ['Used', formatBytes(found.usedBytes)],
+        ['Free', `${formatBytes(found.freeBytes)} of ${formatBytes(found.totalBytes)}`],
+        ['Holds', `${found.restorePointCount} restore points, ${formatBytes(found.logicalBytes)} of disks`],
+        ['Measured', formatInstant(found.oldestCheckAt)],
+      ]),
+      ...found.short.map(({ name, space, freeBytes }) => {
+        const left = freeBytes === null ? '' : `, ${formatBytes(freeBytes)} left`
+        return `${name} is ${space === 'full' ? 'full' : 'low on space'}${left}`
+      }),
+    ].join('\n'),
+  )
 }
 
-/** The repository with this id or name. */
-export async function findRepository(context: CommandContext, wanted: string): Promise<Repository> {
-  return findByName('repository', wanted, await listRepositories(context))
-}
-
-function fields(one: Repository): string {
-  return formatFields([
-    ['Id', one.id],
-    ['Name', one.name],
-    ['Type', one.type],
-    ['Path', one.path],
-    ['Format id', one.formatId],
-    ['Chunk size', formatBytes(one.chunkBytes)],
-  ])
+function freeText({ freeBytes, totalBytes }: RepositoryStorage): string {
+  if (freeBytes === null) return 'unknown'
+  return totalBytes === null
+    ? formatBytes(freeBytes)
+    : `${formatBytes(freeBytes)} of ${formatBytes(totalBytes)}`
 }

@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type DataPlane, EngineError, type Repository, type RepositoryLocation } from '@sendense/engine'
+import {
+  type DataPlane,
+  EngineError,
+  type Repository,
+  type RepositoryLocation,
+  type RepositoryPlace,
+} from '@sendense/engine'
 import type { Engine } from '../platform/engine/engine.ts'
 
 /** An engine that makes folders with a config and no restore points; for tests of what stands around it. */
@@ -17,12 +23,12 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
       return openCount
     },
     async initRepository(location) {
-      const path = folderOf(location)
+      const path = folderOf(location.place)
       await mkdir(path, { recursive: true })
       if ((await readdir(path)).length > 0) throw new EngineError('repository-exists', 'Not empty')
       const config = { id: randomBytes(32).toString('hex'), password: location.password }
-      await mkdir(join(path, 'keys'))
       await writeFile(join(path, 'config'), JSON.stringify(config))
+      await mkdir(join(path, 'keys'))
       return open(location)
     },
     openRepository: open,
@@ -38,18 +44,20 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
   }
 }
 
-function folderOf({ place }: RepositoryLocation): string {
+interface Config {
+  id: string
+  password: string
+}
+
+function folderOf(place: RepositoryPlace): string {
   if (place.type === 'local') return place.path
   throw new Error('The fake engine knows folders only')
 }
 
-async function openFake(location: RepositoryLocation): Promise<Repository> {
-  const path = folderOf(location)
-  const text = await readFile(join(path, 'config'), 'utf8').catch(() => {
-    throw new EngineError('repository-not-found', `There is no repository at ${path}`)
-  })
-  const config = JSON.parse(text) as { id: string; password: string }
-  if (config.password !== location.password)
+async function openFake({ place, password }: RepositoryLocation): Promise<Repository> {
+  const path = folderOf(place)
+  const config = await readConfig(path)
+  if (config.password !== password)
     throw new EngineError('repository-password-wrong', 'The password is wrong')
   const notFaked = () => Promise.reject(new Error('The fake engine cannot do this'))
   return {
@@ -66,4 +74,11 @@ async function openFake(location: RepositoryLocation): Promise<Repository> {
     close: async () => undefined,
     [Symbol.asyncDispose]: async () => undefined,
   }
+}
+
+async function readConfig(path: string): Promise<Config> {
+  const text = await readFile(join(path, 'config'), 'utf8').catch(() => {
+    throw new EngineError('repository-not-found', `There is no repository at ${path}`)
+  })
+  return JSON.parse(text) as Config
 }

@@ -1,4 +1,4 @@
-import { NodeId, RepositoryId, type VcenterId, type VmId } from '@sendense/contracts'
+import { NO_LIMITS, NodeId, RepositoryId, type VcenterId, type VmId } from '@sendense/contracts'
 import { newId } from '@sendense/platform'
 import { aNode } from '../capabilities/enrollment/enrollment.store.suite.ts'
 import { EnrollmentTypeormStore } from '../capabilities/enrollment/index.ts'
@@ -48,10 +48,15 @@ export async function addRepository(db: Db): Promise<RepositoryId> {
       id,
       name: id,
       type: 'local',
-      path: `/srv/${id}`,
+      place: { type: 'local', path: `/srv/${id}` },
+      sealedSecrets: null,
       formatId: id,
       chunkBytes: 1024 * 1024,
       sealedPassword: 'sealed',
+      isEnabled: true,
+      limits: NO_LIMITS,
+      storage: null,
+      removedAt: null,
       createdAt: new Date(0),
     }),
   )

@@ -16,8 +16,10 @@ export interface BackupsPorts {
     call(nodeId: NodeId): TunnelCaller<NodeMethods>
   }
   repositories: {
-    /** An open repository and its chunk size. Fails with `not-found` or `repository-unavailable`. */
-    open(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number }>
+    /** An open repository. Fails with `not-found`, `repository-disabled`, or why it cannot be opened. */
+    open(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number; name: string }>
+    /** Measures how much it holds, after that has changed; for whoever does not wait for it. */
+    measureSoon(id: RepositoryId): void
   }
   jobs: {
     setStep(jobId: JobId, step: string, state: 'running' | 'succeeded' | 'failed'): Promise<void>

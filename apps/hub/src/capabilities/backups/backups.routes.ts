@@ -2,9 +2,14 @@ import { backupRoutes } from '@sendense/contracts'
 import { type Authenticate, bindRoutes } from '@sendense/platform'
 import type { Router } from 'express'
 import type { BackupsService } from './backups.service.ts'
+import type { RestorePointsService } from './restore-points.service.ts'
 
 /** Binds the backups. */
-export function mountBackups(router: Router, backups: BackupsService, authenticate: Authenticate): void {
+export function mountBackups(
+  router: Router,
+  { service: backups, restorePoints }: { service: BackupsService; restorePoints: RestorePointsService },
+  authenticate: Authenticate,
+): void {
   bindRoutes(
     router,
     backupRoutes,
@@ -14,6 +19,8 @@ export function mountBackups(router: Router, backups: BackupsService, authentica
       getBackupChain: ({ query }) => backups.chain(query.vmId, query.repositoryId),
       getChangeId: ({ query }) => backups.changeId(query.vmId, query.repositoryId, query.diskKey),
       getBackup: ({ params }) => backups.get(params.backupId),
+      deleteBackup: ({ params }, { principal }) => restorePoints.remove(principal, params.backupId),
+      forgetRestorePoints: ({ params, body }) => restorePoints.forget(params.repositoryId, body),
       verifyBackup: ({ params }) => backups.verify(params.backupId),
       restoreDisk: ({ params, body }) => backups.restoreDisk(params.backupId, body),
     },

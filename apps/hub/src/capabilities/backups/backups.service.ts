@@ -59,7 +59,7 @@ export class BackupsService {
   }
 
   async get(id: BackupId): Promise<BackupView> {
-    return viewOf(await this.#find(id))
+    return viewOf(await this.find(id))
   }
 
   async list(query: PageQuery & BackupFilter): Promise<Page<BackupView>> {
@@ -89,7 +89,7 @@ export class BackupsService {
   }
 
   async verify(id: BackupId): Promise<StartedJob> {
-    const { backup, restorePointId } = await this.#findRestorePoint(id)
+    const { backup, restorePointId } = await this.findRestorePoint(id)
     const jobId = await this.#options.jobs.start({
       kind: 'verify',
       subject: backup.vmName,
@@ -101,7 +101,7 @@ export class BackupsService {
   }
 
   async restoreDisk(id: BackupId, { diskKey, path, overwrite }: RestoreDiskRequest): Promise<StartedJob> {
-    const { backup, restorePointId } = await this.#findRestorePoint(id)
+    const { backup, restorePointId } = await this.findRestorePoint(id)
     const disk = backup.disks.find(one => one.key === diskKey)
     if (!disk) throw new AppError('not-found', { detail: `The backup has no disk ${diskKey}.` })
     const targetPath = await restoreTarget(this.#options.restoreDirectory, {
@@ -126,17 +126,19 @@ export class BackupsService {
     return { jobId, backupId: id }
   }
 
-  async #findRestorePoint(id: BackupId): Promise<{ backup: Backup; restorePointId: string }> {
-    const backup = await this.#find(id)
+  /** The restore point of a backup that has one. */
+  async findRestorePoint(id: BackupId): Promise<{ backup: Backup; restorePointId: string }> {
+    const backup = await this.find(id)
     const { status, restorePointId } = backup
-    if (status === 'missing') throw new AppError('restore-point-missing')
+    if (status === 'missing' || status === 'forgotten') throw new AppError('restore-point-missing')
     if (status !== 'succeeded' || restorePointId === null) {
       throw new AppError('conflict', { detail: `The backup is ${status}: it has no restore point.` })
     }
     return { backup, restorePointId }
   }
 
-  async #find(id: BackupId): Promise<Backup> {
+  /** Fails with `not-found`. */
+  async find(id: BackupId): Promise<Backup> {
     const backup = await this.#options.store.get(id)
     if (!backup) throw new AppError('not-found', { detail: `There is no backup ${id}.` })
     return this.#settled(backup)

@@ -32,6 +32,13 @@ export class BackupsMemoryStore implements BackupsStore {
     return structuredClone(found.sort((one, other) => time(one) - time(other)))
   }
 
+  async listSucceeded(repositoryId: RepositoryId): Promise<Backup[]> {
+    const found = this.#sorted().filter(
+      backup => backup.repositoryId === repositoryId && backup.status === 'succeeded',
+    )
+    return structuredClone(found.reverse())
+  }
+
   async complete(id: BackupId, completion: BackupCompletion): Promise<boolean> {
     return this.#changeRunning(id, { ...completion, status: 'succeeded' })
   }
@@ -49,8 +56,16 @@ export class BackupsMemoryStore implements BackupsStore {
     this.#change(id, { status: 'missing' })
   }
 
+  async markForgotten(id: BackupId): Promise<void> {
+    this.#change(id, { status: 'forgotten' })
+  }
+
   async markVerified(id: BackupId, at: Date): Promise<void> {
     this.#change(id, { verifiedAt: at })
+  }
+
+  #sorted(): Backup[] {
+    return [...this.#backups.values()].sort((one, other) => (one.id < other.id ? -1 : 1))
   }
 
   #changeRunning(id: BackupId, change: Partial<Backup>): boolean {

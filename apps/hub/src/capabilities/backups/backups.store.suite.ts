@@ -96,6 +96,18 @@ export function backupsStoreSuite(name: string, open: () => Promise<OpenedBackup
       await opened.store.markVerified(id, new Date(7))
       expect(await opened.store.get(id)).toMatchObject({ verifiedAt: new Date(7), status: 'succeeded' })
     })
+
+    test('a restore point that was removed is told, and is in no chain any more', async () => {
+      const opened = await open()
+      const { id } = await aSucceededBackup(opened, 1)
+      const kept = await aSucceededBackup(opened, 2)
+      await opened.store.markForgotten(id)
+      expect(await opened.store.get(id)).toMatchObject({ status: 'forgotten', verifiedAt: null })
+      const succeeded = await opened.store.listSucceeded(opened.repositoryId)
+      expect(succeeded.map(backup => backup.id)).toEqual([kept.id])
+      expect(succeeded[0]?.disks).toHaveLength(2)
+      expect((await opened.store.list({ limit: 9, status: 'forgotten' })).items).toHaveLength(1)
+    })
   })
 }
 

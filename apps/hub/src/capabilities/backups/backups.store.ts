@@ -71,11 +71,15 @@ export interface BackupsStore {
   list(query: PageQuery & BackupFilter): Promise<Page<Backup>>
   /** All `succeeded` backups of a VM in a repository, oldest capture first. */
   chain(vmId: VmId, repositoryId: RepositoryId): Promise<Backup[]>
+  /** All `succeeded` backups in a repository, newest first. */
+  listSucceeded(repositoryId: RepositoryId): Promise<Backup[]>
   /** Turns a running backup into a succeeded one, with its disks, in one transaction. False when it does not run. */
   complete(id: BackupId, completion: BackupCompletion): Promise<boolean>
   /** Turns a running backup into a failed or cancelled one. False when it does not run. */
   end(id: BackupId, status: 'failed' | 'cancelled', failure: Failure, finishedAt: Date): Promise<boolean>
   /** Notes that the restore point of a succeeded backup is gone. */
   markMissing(id: BackupId): Promise<void>
+  /** Notes that the Hub has removed its restore point. */
+  markForgotten(id: BackupId): Promise<void>
   markVerified(id: BackupId, at: Date): Promise<void>
 }

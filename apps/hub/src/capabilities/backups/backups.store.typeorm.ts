@@ -47,6 +47,13 @@ export class BackupsTypeormStore implements BackupsStore {
     })
   }
 
+  listSucceeded(repositoryId: RepositoryId): Promise<Backup[]> {
+    return this.#db.read(async manager => {
+      const where = { repositoryId, status: 'succeeded' as const }
+      return withDisks(manager, await manager.find(BackupEntity, { where, order: { id: 'DESC' } }))
+    })
+  }
+
   complete(id: BackupId, { disks, ...completion }: BackupCompletion): Promise<boolean> {
     return this.#db.write(async manager => {
       const change = { ...completion, status: 'succeeded' as const }
@@ -72,6 +79,10 @@ export class BackupsTypeormStore implements BackupsStore {
 
   async markMissing(id: BackupId): Promise<void> {
     await this.#db.write(manager => manager.update(BackupEntity, { id }, { status: 'missing' }))
+  }
+
+  async markForgotten(id: BackupId): Promise<void> {
+    await this.#db.write(manager => manager.update(BackupEntity, { id }, { status: 'forgotten' }))
   }
 
   async markVerified(id: BackupId, at: Date): Promise<void> {

@@ -42,7 +42,10 @@ beforeEach(async () => {
     dataPlane: { port: 8444 } as DataPlane,
     ports: {
       tunnels: { isConnected: () => true, call: () => Promise.reject(new Error('not called')) as never },
-      repositories: { open: () => Promise.reject(new Error('not called')) },
+      repositories: {
+        open: () => Promise.reject(new Error('not called')),
+        measureSoon: () => {},
+      },
       jobs: { setStep: async () => {}, report: () => {}, stateOf: async () => 'running' },
     },
     clock: new FakeClock(),
@@ -187,6 +190,7 @@ function aCapture(): ActiveCapture {
     vm: { vcenterId: newId() } as Vm,
     nodeId,
     requestedMode: 'auto',
+    bytesPerSecondMax: undefined,
     repository: { restorePoints: async () => [], beginCapture: async () => session } as never,
     base: undefined,
     session: undefined,

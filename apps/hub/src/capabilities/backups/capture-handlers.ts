@@ -130,13 +130,14 @@ export class CaptureHandlers {
     }
   }
 
-  #openSession({ repository, backup }: ActiveCapture): Promise<CaptureSession> {
+  #openSession({ repository, backup, bytesPerSecondMax }: ActiveCapture): Promise<CaptureSession> {
     return repository
       .beginCapture({
         captureId: backup.jobId,
         dataPlane: this.#options.dataPlane,
         chunkBytes: backup.chunkBytes,
         idleTimeoutMs: SESSION_IDLE_MS,
+        ...(bytesPerSecondMax !== undefined && { bytesPerSecondMax }),
       })
       .catch(throwFromEngine)
   }

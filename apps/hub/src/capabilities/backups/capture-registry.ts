@@ -44,6 +44,8 @@ export interface ActiveCapture {
   readonly vm: Vm
   readonly nodeId: NodeId
   readonly requestedMode: 'auto' | 'full'
+  /** How fast the Hub takes its bytes; no limit when undefined. */
+  readonly bytesPerSecondMax: number | undefined
   readonly repository: Repository
   base: Base | undefined
   session: CaptureSession | undefined

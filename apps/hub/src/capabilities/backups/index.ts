@@ -11,6 +11,8 @@ import type { BackupsStore } from './backups.store.ts'
 import { CaptureHandlers } from './capture-handlers.ts'
 import { CaptureRegistry } from './capture-registry.ts'
 import { NodeLossWatch, type TunnelNews } from './node-loss-watch.ts'
+import { forgetJob } from './restore-points.jobs.ts'
+import { RestorePointsService } from './restore-points.service.ts'
 
 export { mountBackups } from './backups.routes.ts'
 export type { BackupsService } from './backups.service.ts'
@@ -35,6 +37,7 @@ export interface BackupsOptions {
 
 export interface Backups {
   service: BackupsService
+  restorePoints: RestorePointsService
   /** What the Nodes may call. */
   handlersFor(nodeId: NodeId): TunnelHandlers<HubMethods>
   close(): void
@@ -48,6 +51,7 @@ export function createBackups(options: BackupsOptions): Backups {
   jobs.define(backupJob({ store, captures, inventory, vcenters, ports, clock, log }))
   jobs.define(verifyJob({ store, repositories, clock }))
   jobs.define(restoreDiskJob({ repositories }))
+  jobs.define(forgetJob({ store, repositories, clock }))
   const handlers = new CaptureHandlers({
     store,
     captures,
@@ -59,8 +63,10 @@ export function createBackups(options: BackupsOptions): Backups {
   })
   const watch = new NodeLossWatch({ captures, clock, graceMs: options.nodeGraceMs ?? 60_000 })
   watch.listenTo(tunnels)
+  const service = new BackupsService({ ...options, ports, restoreDirectory: options.restoreDirectory })
   return {
-    service: new BackupsService({ ...options, ports, restoreDirectory: options.restoreDirectory }),
+    service,
+    restorePoints: new RestorePointsService({ store, jobs, backups: service, repositories, log }),
     handlersFor: nodeId => handlers.for(nodeId),
     close: () => watch.close(),
   }

@@ -114,6 +114,7 @@ async function register(
     vm,
     nodeId: input.nodeId,
     requestedMode: input.mode,
+    bytesPerSecondMax: input.bytesPerSecondMax,
     repository,
     base: undefined,
     session: undefined,

@@ -148,6 +148,11 @@ export class JobsService {
     }
   }
 
+  /** All jobs that have not ended, of whatever process. */
+  listUnfinished(): Promise<Job[]> {
+    return this.#options.store.listUnfinished()
+  }
+
   /** The history of a job, oldest first. */
   events(jobId: JobId): Promise<JobEvent[]> {
     return this.#options.store.listEvents(jobId)

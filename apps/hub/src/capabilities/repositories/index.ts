@@ -1,3 +1,3 @@
+export { createRepositories, type Repositories } from './create-repositories.ts'
 export { mountRepositories } from './repositories.routes.ts'
-export { RepositoriesService } from './repositories.service.ts'
 export { RepositoriesTypeormStore } from './repositories.store.typeorm.ts'

@@ -1,5 +1,5 @@
 import { EntitySchema } from 'typeorm'
-import { id, instant, int, named, text } from '../../platform/database/columns.ts'
+import { bool, id, instant, int, json, longText, named, text } from '../../platform/database/columns.ts'
 import type { RepositoryRecord } from './repositories.store.ts'
 
 export type RepositoryRow = { -readonly [K in keyof RepositoryRecord]: RepositoryRecord[K] }
@@ -11,10 +11,15 @@ export const RepositoryEntity = new EntitySchema<RepositoryRow>({
     id: id({ primary: true }),
     name: text(100, { unique: true }),
     type: text(16),
-    path: text(1000),
+    place: json(),
+    sealedSecrets: named('sealed_secrets', longText({ nullable: true })),
     formatId: named('format_id', text(64, { unique: true })),
     chunkBytes: named('chunk_bytes', int()),
     sealedPassword: named('sealed_password', text(2000)),
+    isEnabled: named('is_enabled', bool()),
+    limits: json(),
+    storage: json({ nullable: true }),
+    removedAt: named('removed_at', instant({ nullable: true })),
     createdAt: named('created_at', instant()),
   },
 })

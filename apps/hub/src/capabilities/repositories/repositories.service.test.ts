@@ -1,12 +1,14 @@
 import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { principalOf } from '@sendense/platform'
+import { type CreateRepositoryRequest, JobId, NO_LIMITS, RepositoryId } from '@sendense/contracts'
+import { newId, principalOf } from '@sendense/platform'
 import { FakeClock, memoryLog } from '@sendense/platform/testing'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { SecretBox } from '../../platform/secrets/secret-box.ts'
 import { fakeEngine } from '../../testing/fake-engine.ts'
-import { type CreateRepository, RepositoriesService } from './repositories.service.ts'
+import { createRepositories, type Repositories } from './create-repositories.ts'
+import type { RepositoriesService } from './repositories.service.ts'
 import { RepositoriesMemoryStore } from './repositories.store.memory.ts'
 
 const admin = principalOf({ id: '1', name: 'admin', role: 'administrator' })
@@ -15,6 +17,8 @@ let dataDir: string
 let store: RepositoriesMemoryStore
 let engine: ReturnType<typeof fakeEngine>
 let log: ReturnType<typeof memoryLog>
+let unfinished: { kind: string; input: unknown }[]
+let started: { kind: string; lockKey?: string; input: unknown }[]
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sendense-repo-'))
@@ -23,24 +27,44 @@ beforeEach(async () => {
   store = new RepositoriesMemoryStore()
   engine = fakeEngine()
   log = memoryLog()
+  unfinished = []
+  started = []
 })
 afterEach(() => rm(folder, { recursive: true }))
 
-function aService(key = 1): RepositoriesService {
-  const secrets = new SecretBox(Buffer.alloc(32, key))
-  return new RepositoriesService({ store, engine, secrets, dataDir, clock: new FakeClock(), log })
+function aService(): RepositoriesService {
+  return capability().service
 }
 
-function create(service: RepositoriesService, request: Partial<CreateRepository> = {}) {
-  const defaults = { name: 'main', type: 'local', chunkBytes: 1024 * 1024, existing: false } as const
-  return service.create(admin, { ...defaults, path: join(folder, 'repo'), ...request })
+function capability(key = 1): Repositories {
+  const jobs = {
+    define: () => undefined,
+    start: async (job: (typeof started)[number]) => {
+      started.push(job)
+      return JobId.parse(newId())
+    },
+    listUnfinished: async () => unfinished as never,
+  }
+  const secrets = new SecretBox(Buffer.alloc(32, key))
+  return createRepositories({ store, engine, secrets, jobs, dataDir, clock: new FakeClock(), log })
+}
+
+type Request = Partial<CreateRepositoryRequest> & { path?: string }
+
+function create(service: RepositoriesService, { path = join(folder, 'repo'), ...request }: Request = {}) {
+  const defaults = { name: 'main', chunkBytes: 1024 * 1024, existing: false, limits: {} } as const
+  return service.create(admin, { ...defaults, place: { type: 'local', path }, ...request })
 }
 
 test('a new repository gets a password that is shown once and kept sealed', async () => {
   const service = aService()
   const { repository, password } = await create(service)
   expect(password).toMatch(/^[\w-]{43}$/)
-  expect(repository).toMatchObject({ name: 'main', path: join(folder, 'repo'), formatId: expect.any(String) })
+  expect(repository).toMatchObject({
+    name: 'main',
+    place: { type: 'local', path: join(folder, 'repo') },
+    formatId: expect.any(String),
+  })
   expect(JSON.stringify([repository, await store.listAll(), log.lines])).not.toContain(password)
   expect(await service.get(repository.id)).toEqual(repository)
 })
@@ -134,7 +158,7 @@ test.each([
   await symlink(dataDir, join(folder, 'link'))
   await expect(create(aService(), { path: join(folder, path) })).rejects.toMatchObject({
     code: 'request-invalid',
-    errors: [{ pointer: '/body/path' }],
+    errors: [{ pointer: '/body/place/path' }],
   })
 })
 
@@ -185,28 +209,168 @@ test('a folder that cannot be written is told', async () => {
   })
 })
 
-test('storage counts what the restore points say about their disks, and reads each once', async () => {
-  const service = aService()
-  const { repository } = await create(service)
-  const opened = await service.open(repository.id)
-  let readCount = 0
-  const info = { time: new Date(), hostname: 'db1', tags: [] }
-  Object.assign(opened.repository, {
-    restorePoints: async () => [
-      { ...info, id: 'a', paths: ['vm.json', 'disk-2000.raw'] },
-      { ...info, id: 'b', paths: ['home/of/somebody'] },
-    ],
-    readText: async () => {
-      readCount++
-      return JSON.stringify({ disks: [{ sizeBytes: 70 }, { sizeBytes: 7 }] })
-    },
+describe('a share', () => {
+  test('that cannot be mounted says what the mount program said, and leaves nothing', async () => {
+    const place = { type: 'nfs', server: '127.0.0.1', exportPath: '/x', version: '4.1', folder: 'f' } as const
+    await expect(create(aService(), { place })).rejects.toMatchObject({ code: 'mount-failed' })
+    expect(await readdir(join(dataDir, 'mounts'))).toEqual([])
+    expect(await store.listAll()).toEqual([])
   })
-  for (let i = 0; i < 2; i++) {
-    expect(await service.storage(repository.id)).toMatchObject({
-      usedBytes: 100,
-      logicalBytes: 77,
-      restorePointCount: 2,
+})
+
+describe('a change', () => {
+  test('of name and limits is kept, and the repository is opened with them again', async () => {
+    const service = aService()
+    const { repository } = await create(service, { limits: { quotaBytes: 1000 } })
+    const { id } = repository
+    expect(repository.limits).toEqual({ ...NO_LIMITS, quotaBytes: 1000 })
+    const limits = { readBytesPerSecondMax: 100_000, quotaBytes: null }
+    const changed = await service.update(admin, id, { name: 'new', limits })
+    expect(changed).toMatchObject({ name: 'new', limits: { ...NO_LIMITS, readBytesPerSecondMax: 100_000 } })
+    expect(engine.openCount).toBe(0)
+    await service.open(id)
+    expect(engine.openCount).toBe(1)
+  })
+
+  test('of credentials is for a place that has some', async () => {
+    const service = aService()
+    const { id } = (await create(service)).repository
+    const changed = service.update(admin, id, { credentials: { type: 'smb', password: 'x' } })
+    await expect(changed).rejects.toMatchObject({
+      code: 'request-invalid',
+      errors: [{ pointer: '/body/credentials/type' }],
     })
-  }
-  expect(readCount).toBe(1)
+  })
+
+  test('of more than the name waits for the jobs that use the repository', async () => {
+    const service = aService()
+    const { id } = (await create(service)).repository
+    unfinished = [{ kind: 'backup', input: { repositoryId: id } }]
+    const inUse = { code: 'repository-in-use', message: expect.stringContaining('backup') }
+    await expect(service.update(admin, id, { isEnabled: false })).rejects.toMatchObject(inUse)
+    await expect(service.remove(admin, id, { detach: true })).rejects.toMatchObject(inUse)
+    expect(await service.update(admin, id, { name: 'new' })).toMatchObject({ name: 'new' })
+    expect(engine.openCount).toBe(1)
+  })
+
+  test('that turns it off closes it, and on again opens it', async () => {
+    const service = aService()
+    const { id } = (await create(service)).repository
+    await service.update(admin, id, { isEnabled: false })
+    expect([engine.openCount, await service.closedCount()]).toEqual([0, 0])
+    await expect(service.open(id)).rejects.toMatchObject({ code: 'repository-disabled' })
+    await service.update(admin, id, { isEnabled: true })
+    await service.open(id)
+  })
+
+  test('of what is not there is told', async () => {
+    const unknown = aService().update(admin, RepositoryId.parse(newId()), { name: 'x' })
+    await expect(unknown).rejects.toMatchObject({ code: 'not-found' })
+  })
+})
+
+describe('removing', () => {
+  test('takes the record and leaves the files', async () => {
+    const service = aService()
+    const { id } = (await create(service)).repository
+    await service.remove(admin, id, { detach: false })
+    await expect(service.get(id)).rejects.toMatchObject({ code: 'not-found' })
+    expect(await readdir(join(folder, 'repo'))).toContain('config')
+    expect(engine.openCount).toBe(0)
+  })
+
+  test('is refused while there are restore points, unless it is to be detached; then it can come back', async () => {
+    const service = aService()
+    const { repository, password } = await create(service)
+    const { repository: opened } = await service.open(repository.id)
+    Object.assign(opened, { restorePoints: async () => [{ id: 'a' }] })
+    await expect(service.remove(admin, repository.id, { detach: false })).rejects.toMatchObject({
+      code: 'repository-in-use',
+      message: expect.stringContaining('1 restore point'),
+    })
+    await service.remove(admin, repository.id, { detach: true })
+    const again = await create(service, { name: 'again', existing: true, password: password ?? '' })
+    expect(again.repository).toMatchObject({
+      id: repository.id,
+      name: 'again',
+      formatId: repository.formatId,
+    })
+  })
+})
+
+describe('storage', () => {
+  test('counts what the restore points say about their disks, and reads each once', async () => {
+    const { service, storage } = capability()
+    const { id } = (await create(service)).repository
+    const opened = await service.open(id)
+    let readCount = 0
+    const info = { time: new Date(), hostname: 'db1', tags: [] }
+    Object.assign(opened.repository, {
+      restorePoints: async () => [
+        { ...info, id: 'a', paths: ['vm.json', 'disk-2000.raw'] },
+        { ...info, id: 'b', paths: ['home/of/somebody'] },
+      ],
+      readText: async () => {
+        readCount++
+        return JSON.stringify({ disks: [{ sizeBytes: 70 }, { sizeBytes: 7 }] })
+      },
+    })
+    const measured = { usedBytes: 100, logicalBytes: 77, restorePointCount: 2, space: 'ok' }
+    for (let i = 0; i < 2; i++) expect(await storage.measure(id)).toMatchObject(measured)
+    expect(readCount).toBe(1)
+    expect((await service.get(id)).storage).toMatchObject(measured)
+  })
+
+  test('of all is measured as far as it can be, and added up', async () => {
+    const { service, storage } = capability()
+    const one = (await create(service, { limits: { quotaBytes: 105 } })).repository
+    const other = (await create(service, { name: 'other', path: join(folder, 'other') })).repository
+    const off = (await create(service, { name: 'off', path: join(folder, 'off') })).repository
+    await service.update(admin, off.id, { isEnabled: false })
+    await service.close()
+    await rm(join(folder, 'other'), { recursive: true })
+    const { results } = await storage.refreshAll()
+    expect(results.map(({ repositoryId, failure }) => [repositoryId, failure?.code])).toEqual([
+      [one.id, undefined],
+      [other.id, 'repository-not-found'],
+    ])
+    expect(await storage.summary()).toMatchObject({
+      repositoryCount: 3,
+      unavailableCount: 1,
+      usedBytes: 100,
+      short: [{ repositoryId: one.id, name: 'main', space: 'low', freeBytes: 5 }],
+    })
+  })
+
+  test.each([
+    [{}, 'ok'],
+    [{ reserveBytes: 890 }, 'ok'],
+    [{ reserveBytes: 900 }, 'full'],
+    [{ quotaBytes: 1000 }, 'ok'],
+    [{ quotaBytes: 110 }, 'low'],
+    [{ quotaBytes: 100 }, 'full'],
+  ])('with the limits %j is %s', async (limits, space) => {
+    const { service, storage } = capability()
+    const { id } = (await create(service, { limits })).repository
+    expect(await storage.measure(id)).toMatchObject({ space })
+  })
+})
+
+describe('maintenance', () => {
+  test('is a job, one of each kind at a time', async () => {
+    const { service, maintenance } = capability()
+    const { id } = (await create(service)).repository
+    await maintenance.verify(id, { scope: 'all' })
+    const input = { scope: 'all', repositoryId: id }
+    expect(started).toMatchObject([{ kind: 'repository-verify', lockKey: `repository-verify:${id}`, input }])
+  })
+
+  test('is refused here and now when it could not be done', async () => {
+    const { service, maintenance } = capability()
+    const { id } = (await create(service)).repository
+    await service.update(admin, id, { isEnabled: false })
+    const off = maintenance.verify(id, { scope: 'all' })
+    await expect(off).rejects.toMatchObject({ code: 'repository-disabled' })
+    expect(started).toEqual([])
+  })
 })

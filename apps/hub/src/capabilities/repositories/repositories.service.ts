@@ -1,227 +1,216 @@
-import { randomBytes } from 'node:crypto'
-import { mkdir, rmdir } from 'node:fs/promises'
-import {
-  type Page,
-  type PageQuery,
-  type RepositoryId,
-  RepositoryId as RepositoryIdSchema,
-  type RepositoryStorage,
-  type Repository as RepositoryView,
+import type {
+  CreateRepositoryRequest,
+  NewRepositoryPlace,
+  Page,
+  PageQuery,
+  RepositoryId,
+  RepositoryType,
+  Repository as RepositoryView,
+  UpdateRepositoryRequest,
 } from '@sendense/contracts'
 import type { Repository } from '@sendense/engine'
 import { AppError, type Clock, type Logger, newId, type Principal } from '@sendense/platform'
-import type { z } from 'zod'
 import type { Engine } from '../../platform/engine/engine.ts'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { SecretBox } from '../../platform/secrets/secret-box.ts'
-import type { RepositoriesStore, RepositoryRecord, RepositoryType } from './repositories.store.ts'
-import { checkRepositoryPath, contains } from './repository-path.ts'
-import { RestorePointSizes } from './restore-point-sizes.ts'
+import type { JobsService } from '../jobs/index.ts'
+import { addRepository } from './add-repository.ts'
+import type { RepositoryMounts } from './mounts/repository-mounts.ts'
+import type { OpenRepositories } from './open-repositories.ts'
+import { changedLimits } from './reach-place.ts'
+import type { RepositoriesStore, RepositoryChange, RepositoryRecord } from './repositories.store.ts'
+import { openPlace, sealPlace } from './repository-secrets.ts'
+import { viewOf } from './repository-view.ts'
 
 export interface RepositoriesOptions {
   store: RepositoriesStore
   engine: Pick<Engine, 'initRepository' | 'openRepository'>
   secrets: Pick<SecretBox, 'seal' | 'open'>
+  opened: OpenRepositories
+  mounts: RepositoryMounts
+  jobs: Pick<JobsService, 'listUnfinished'>
   dataDir: string
   clock: Clock
   log: Logger
 }
 
-export interface CreateRepository {
-  name: string
-  type: RepositoryType
-  path: string
-  chunkBytes: number
-  password?: string | undefined
-  existing: boolean
-}
-
 /** Where restore points are kept. */
 export class RepositoriesService {
   readonly #options: RepositoriesOptions
-  readonly #opened = new Map<RepositoryId, Promise<Repository>>()
-  readonly #sizes = new RestorePointSizes()
-  #lastCreate: Promise<unknown> = Promise.resolve()
+  #lastChange: Promise<unknown> = Promise.resolve()
 
   constructor(options: RepositoriesOptions) {
     this.#options = options
   }
 
-  /** One at a time: what was checked must still hold when the repository is made. */
+  /** Makes a repository, or takes an existing one in. */
   create(
     principal: Principal,
-    request: CreateRepository,
+    request: CreateRepositoryRequest,
   ): Promise<{ repository: RepositoryView; password: string | null }> {
-    const created = this.#lastCreate.then(() => this.#create(principal, request))
-    this.#lastCreate = created.catch(() => undefined)
-    return created
+    return this.#oneByOne(async () => {
+      const { record, password } = await addRepository(request, this.#options)
+      const { id, name, type } = record
+      this.#options.log.info('A repository was added', { repositoryId: id, name, type, by: principal.name })
+      return { repository: viewOf(record), password }
+    })
   }
 
   async list(query: PageQuery & { type?: RepositoryType | undefined }): Promise<Page<RepositoryView>> {
     const page = await this.#options.store.list(query)
-    return { ...page, items: page.items.map(view) }
+    return { ...page, items: page.items.map(viewOf) }
   }
 
   async get(id: RepositoryId): Promise<RepositoryView> {
-    return view(await this.#find(id))
+    return viewOf(await this.find(id))
   }
 
-  async storage(id: RepositoryId): Promise<z.input<typeof RepositoryStorage>> {
-    const { repository } = await this.open(id)
-    const storage = await repository.storage().catch(throwFromEngine)
-    const restorePoints = await repository.restorePoints().catch(throwFromEngine)
-    return {
-      repositoryId: id,
-      totalBytes: storage.totalBytes,
-      freeBytes: storage.freeBytes,
-      usedBytes: storage.usedBytes,
-      logicalBytes: await this.#sizes.total(repository, restorePoints).catch(throwFromEngine),
-      restorePointCount: restorePoints.length,
-      chunkCount: storage.chunkCount,
-      checkedAt: this.#options.clock.now().toISOString(),
-    }
+  /** Changes what may be changed. While jobs use the repository only its name. */
+  update(principal: Principal, id: RepositoryId, request: UpdateRepositoryRequest): Promise<RepositoryView> {
+    return this.#oneByOne(async () => {
+      const record = await this.find(id)
+      const { name, ...others } = request
+      const change = await this.#changeOf(record, request)
+      if (Object.values(others).some(value => value !== undefined)) await this.#checkUnused(record)
+      if (request.credentials) await this.#tryCredentials({ ...record, ...change })
+      const changed = await this.#options.store.change(id, change)
+      // What it was opened with is no longer what it shall be opened with.
+      if (Object.keys(change).some(field => field !== 'name')) await this.#options.opened.close(id)
+      this.#options.log.info('A repository was changed', {
+        repositoryId: id,
+        fields: Object.keys(request),
+        by: principal.name,
+      })
+      return viewOf(changed)
+    })
+  }
+
+  /** Gives a repository up. What lies at its place stays as it is. */
+  remove(principal: Principal, id: RepositoryId, { detach }: { detach: boolean }): Promise<void> {
+    return this.#oneByOne(async () => {
+      const { store, opened, clock, log } = this.#options
+      const record = await this.find(id)
+      await this.#checkUnused(record)
+      if (!detach) await this.#checkEmpty(record)
+      await store.remove(id, clock.now())
+      await opened.close(id)
+      log.info('A repository was removed', {
+        repositoryId: id,
+        name: record.name,
+        detach,
+        by: principal.name,
+      })
+    })
   }
 
   /**
-   * The open repository, for other capabilities. Fails with `not-found`, or with the reason why it cannot be opened;
-   * the next call tries again.
+   * The open repository, for other capabilities. Fails with `not-found`, `repository-disabled`, or with the reason why
+   * it cannot be opened; the next call tries again.
    */
-  async open(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number }> {
-    const record = await this.#find(id)
-    return { repository: await this.#opening(record), chunkBytes: record.chunkBytes }
+  async open(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number; name: string }> {
+    const record = await this.find(id)
+    const { chunkBytes, name } = record
+    return { repository: await this.#options.opened.open(record), chunkBytes, name }
   }
 
-  async ids(): Promise<RepositoryId[]> {
-    return (await this.#options.store.listAll()).map(({ id }) => id)
-  }
-
-  /** Opens all repositories. One that cannot be opened is logged, and tried again when it is needed. */
-  async openAll(): Promise<void> {
-    for (const record of await this.#options.store.listAll()) {
-      await this.#opening(record).catch(error =>
-        this.#options.log.error('A repository cannot be opened', {
-          name: record.name,
-          path: record.path,
-          error,
-        }),
-      )
-    }
-  }
-
-  /** How many repositories are not open. */
-  async closedCount(): Promise<number> {
-    const all = await this.ids()
-    return all.filter(id => !this.#opened.has(id)).length
-  }
-
-  async close(): Promise<void> {
-    const opened = await Promise.allSettled(this.#opened.values())
-    this.#opened.clear()
-    for (const one of opened) if (one.status === 'fulfilled') await one.value.close()
-  }
-
-  async #create(principal: Principal, request: CreateRepository) {
-    const { store, secrets, clock, log, dataDir } = this.#options
-    await this.#checkRequest(request)
-    await checkRepositoryPath(request.path, { dataDir, existing: request.existing })
-    const password = request.password ?? randomBytes(32).toString('base64url')
-    const repository = await this.#makeOrOpen(request, password)
-    const id = RepositoryIdSchema.parse(newId())
-    const { name, type, path, chunkBytes } = request
-    const record: RepositoryRecord = {
-      id,
-      name,
-      type,
-      path,
-      chunkBytes,
-      formatId: repository.id,
-      sealedPassword: secrets.seal(password, secretContext(id)),
-      createdAt: clock.now(),
-    }
-    try {
-      await store.add(record)
-    } catch (error) {
-      await repository.close()
-      throw error
-    }
-    this.#opened.set(id, Promise.resolve(repository))
-    log.info('A repository was added', { repositoryId: id, name, path, by: principal.name })
-    return { repository: view(record), password: request.password === undefined ? password : null }
-  }
-
-  async #checkRequest({ name, path, existing, password }: CreateRepository): Promise<void> {
-    if (existing && password === undefined) {
-      const detail = 'is required to add a repository that exists already'
-      throw new AppError('request-invalid', {
-        detail: `The password ${detail}`,
-        errors: [{ pointer: '/body/password', detail }],
-      })
-    }
-    for (const one of await this.#options.store.listAll()) {
-      if (one.name === name)
-        throw new AppError('conflict', { detail: `There is a repository "${name}" already` })
-      if (contains(one.path, path) || contains(path, one.path)) {
-        throw new AppError('repository-exists', { detail: `The repository "${one.name}" is at ${one.path}` })
-      }
-    }
-  }
-
-  async #makeOrOpen({ path, existing }: CreateRepository, password: string): Promise<Repository> {
-    const { engine } = this.#options
-    const place = { type: 'local', path } as const
-    if (existing)
-      return this.#prepared(await engine.openRepository({ place, password }).catch(throwFromEngine))
-    await mkdir(path, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
-      throw new AppError('repository-unavailable', { detail: `The folder ${path} cannot be made`, cause })
-    })
-    try {
-      return await engine.initRepository({ place, password })
-    } catch (error) {
-      // Takes away an empty folder only, so that the next attempt finds what this one found.
-      await rmdir(path).catch(() => undefined)
-      return throwFromEngine(error)
-    }
-  }
-
-  #opening(record: RepositoryRecord): Promise<Repository> {
-    const known = this.#opened.get(record.id)
-    if (known !== undefined) return known
-    const opening = this.#openStored(record)
-    this.#opened.set(record.id, opening)
-    opening.catch(() => this.#opened.delete(record.id))
-    return opening
-  }
-
-  async #openStored({ id, path, sealedPassword }: RepositoryRecord): Promise<Repository> {
-    const { engine, secrets } = this.#options
-    const password = secrets.open(sealedPassword, secretContext(id))
-    const place = { type: 'local', path } as const
-    return this.#prepared(await engine.openRepository({ place, password }).catch(throwFromEngine))
-  }
-
-  /** What a killed Hub had stored becomes known again, so that it is not sent a second time. */
-  async #prepared(repository: Repository): Promise<Repository> {
-    try {
-      const { packs, chunks } = await repository.adoptOrphans()
-      if (packs > 0) this.#options.log.info('Packs of an interrupted backup were adopted', { packs, chunks })
-      return repository
-    } catch (error) {
-      await repository.close()
-      return throwFromEngine(error)
-    }
-  }
-
-  async #find(id: RepositoryId): Promise<RepositoryRecord> {
+  async find(id: RepositoryId): Promise<RepositoryRecord> {
     const record = await this.#options.store.get(id)
     if (!record) throw new AppError('not-found', { detail: `There is no repository ${id}.` })
     return record
   }
+
+  /** Opens all repositories. One that cannot be opened is logged, and tried again when it is needed. */
+  async openAll(): Promise<void> {
+    for (const record of await this.#enabled()) {
+      const { name, type } = record
+      await this.#options.opened
+        .open(record)
+        .catch(error => this.#options.log.error('A repository cannot be opened', { name, type, error }))
+    }
+  }
+
+  /** How many repositories should be open and are not. */
+  async closedCount(): Promise<number> {
+    return (await this.#enabled()).filter(({ id }) => !this.#options.opened.has(id)).length
+  }
+
+  close(): Promise<void> {
+    return this.#options.opened.closeAll()
+  }
+
+  async #enabled(): Promise<RepositoryRecord[]> {
+    return (await this.#options.store.listAll()).filter(({ isEnabled }) => isEnabled)
+  }
+
+  /** What was checked must still hold when it is done. */
+  #oneByOne<T>(change: () => Promise<T>): Promise<T> {
+    const changed = this.#lastChange.then(change)
+    this.#lastChange = changed.catch(() => undefined)
+    return changed
+  }
+
+  async #changeOf(
+    record: RepositoryRecord,
+    { name, isEnabled, limits, credentials }: UpdateRepositoryRequest,
+  ): Promise<RepositoryChange> {
+    const { secrets } = this.#options
+    return {
+      ...(name !== undefined && { name }),
+      ...(isEnabled !== undefined && { isEnabled }),
+      ...(limits && { limits: changedLimits(record.limits, limits) }),
+      ...(credentials && sealPlace(withCredentials(record, credentials, secrets), record.id, secrets)),
+    }
+  }
+
+  async #tryCredentials(record: RepositoryRecord): Promise<void> {
+    const { opened, mounts } = this.#options
+    const mountName = `test-${newId()}`
+    try {
+      const repository = await opened.openOnce(record, mountName)
+      const isSame = repository.id === record.formatId
+      await repository.close()
+      if (!isSame)
+        throw new AppError('conflict', { detail: 'With these credentials another repository is found' })
+    } finally {
+      await mounts.detach(mountName)
+    }
+  }
+
+  async #checkUnused({ id, name }: RepositoryRecord): Promise<void> {
+    const jobs = (await this.#options.jobs.listUnfinished()).filter(({ input }) => isAbout(input, id))
+    const [job] = jobs
+    if (!job) return
+    const detail = `A job of kind ${job.kind} uses the repository "${name}"; wait for its end, or cancel it`
+    throw new AppError('repository-in-use', { detail })
+  }
+
+  async #checkEmpty(record: RepositoryRecord): Promise<void> {
+    const repository = await this.#options.opened.open({ ...record, isEnabled: true })
+    const { length } = await repository.restorePoints().catch(throwFromEngine)
+    if (length === 0) return
+    throw new AppError('repository-in-use', {
+      detail: `The repository "${record.name}" holds ${length} restore points. Remove them first, or detach it`,
+    })
+  }
 }
 
-function secretContext(id: RepositoryId): string {
-  return `repository password ${id}`
+function withCredentials(
+  record: RepositoryRecord,
+  credentials: NonNullable<UpdateRepositoryRequest['credentials']>,
+  secrets: Pick<SecretBox, 'open'>,
+): NewRepositoryPlace {
+  if (credentials.type !== record.type) {
+    const detail = `must be those of a repository of type ${record.type}`
+    throw new AppError('request-invalid', {
+      detail: `The credentials ${detail}`,
+      errors: [{ pointer: '/body/credentials/type', detail }],
+    })
+  }
+  const given = Object.fromEntries(Object.entries(credentials).filter(([, value]) => value !== undefined))
+  return { ...openPlace(record, secrets), ...given } as NewRepositoryPlace
 }
 
-function view({ sealedPassword: _sealed, createdAt, ...rest }: RepositoryRecord): RepositoryView {
-  return { ...rest, createdAt: createdAt.toISOString() }
+/** The input of each kind of job names the repositories that it works with. */
+function isAbout(input: unknown, id: RepositoryId): boolean {
+  return typeof input === 'object' && input !== null && Object.values(input).includes(id)
 }

@@ -1,4 +1,4 @@
-import { RepositoryId } from '@sendense/contracts'
+import { NO_LIMITS, RepositoryId } from '@sendense/contracts'
 import { newId } from '@sendense/platform'
 import { describe, expect, test } from 'vitest'
 import type { RepositoriesStore, RepositoryRecord } from './repositories.store.ts'
@@ -37,6 +37,46 @@ export function repositoriesStoreSuite(name: string, open: () => Promise<Reposit
       expect(second.nextCursor).toBeUndefined()
       expect((await store.listAll()).map(one => one.name)).toEqual(['a', 'b', 'c', 'ä'])
     })
+
+    test('what may change is changed, and the rest stays', async () => {
+      const store = await open()
+      const repository = aRepository()
+      await store.add(repository)
+      const limits = { ...NO_LIMITS, quotaBytes: 2 ** 40 }
+      const changed = await store.change(repository.id, { name: 'new', limits, isEnabled: false })
+      expect(changed).toEqual({ ...repository, name: 'new', limits, isEnabled: false })
+      expect(await store.get(repository.id)).toEqual(changed)
+      expect(await store.change(repository.id, {})).toEqual(changed)
+      await store.add(aRepository({ name: 'taken' }))
+      await expect(store.change(repository.id, { name: 'taken' })).rejects.toMatchObject({ code: 'conflict' })
+      const unknown = store.change(RepositoryId.parse(newId()), { name: 'x' })
+      await expect(unknown).rejects.toMatchObject({ code: 'not-found' })
+    })
+
+    test('a removed one is gone, with its secrets, and its name is free', async () => {
+      const store = await open()
+      const repository = aRepository({ sealedSecrets: 'v1.sealed' })
+      await store.add(repository)
+      await store.remove(repository.id, new Date(0))
+      expect(await store.get(repository.id)).toBeUndefined()
+      expect(await store.findByName(repository.name)).toBeUndefined()
+      expect(await store.listAll()).toEqual([])
+      expect((await store.list({ limit: 9 })).items).toEqual([])
+      const left = await store.findRemoved(repository.formatId)
+      expect(left).toMatchObject({ id: repository.id, sealedSecrets: null, sealedPassword: '' })
+      await store.add(aRepository({ name: repository.name }))
+    })
+
+    test('a removed one that comes back has its id again', async () => {
+      const store = await open()
+      const repository = aRepository()
+      await store.add(repository)
+      expect(await store.findRemoved(repository.formatId)).toBeUndefined()
+      await store.remove(repository.id, new Date(0))
+      await store.restore({ ...repository, name: 'again' })
+      expect(await store.get(repository.id)).toEqual({ ...repository, name: 'again' })
+      expect(await store.findRemoved(repository.formatId)).toBeUndefined()
+    })
   })
 }
 
@@ -46,10 +86,15 @@ function aRepository(overrides: Partial<RepositoryRecord> = {}): RepositoryRecor
     id,
     name: `repository ${id}`,
     type: 'local',
-    path: `/srv/${id}`,
+    place: { type: 'local', path: `/srv/${id}` },
+    sealedSecrets: null,
     formatId: id.replaceAll('-', '').padEnd(64, '0'),
     chunkBytes: 1024 * 1024,
     sealedPassword: 'v1.sealed',
+    isEnabled: true,
+    limits: NO_LIMITS,
+    storage: null,
+    removedAt: null,
     createdAt: new Date('2026-01-01T00:00:00.123Z'),
     ...overrides,
   }

@@ -1,8 +1,16 @@
-import type { Page, PageQuery, RepositoryId } from '@sendense/contracts'
+import type { Page, PageQuery, RepositoryId, RepositoryType } from '@sendense/contracts'
 import { AppError } from '@sendense/platform'
+import { IsNull, Not } from 'typeorm'
 import { type Db, findPage, isUniqueViolation } from '../../platform/database/index.ts'
 import { RepositoryEntity } from './repositories.entities.ts'
-import type { RepositoriesStore, RepositoryRecord, RepositoryType } from './repositories.store.ts'
+import {
+  type RepositoriesStore,
+  type RepositoryChange,
+  type RepositoryRecord,
+  removedRecord,
+} from './repositories.store.ts'
+
+const PRESENT = { removedAt: IsNull() }
 
 /** Repositories in the database. */
 export class RepositoriesTypeormStore implements RepositoriesStore {
@@ -13,21 +21,17 @@ export class RepositoriesTypeormStore implements RepositoriesStore {
   }
 
   async add(repository: RepositoryRecord): Promise<void> {
-    try {
-      await this.#db.write(manager => manager.insert(RepositoryEntity, { ...repository }))
-    } catch (error) {
-      if (!isUniqueViolation(error)) throw error
-      const isNameTaken = await this.findByName(repository.name)
-      throw new AppError(isNameTaken ? 'conflict' : 'repository-exists', { cause: error })
-    }
+    await this.#db
+      .write(manager => manager.insert(RepositoryEntity, { ...repository }))
+      .catch(error => this.#throwTaken(repository, error))
   }
 
-  async get(id: RepositoryId): Promise<RepositoryRecord | undefined> {
-    return (await this.#db.read(manager => manager.findOneBy(RepositoryEntity, { id }))) ?? undefined
+  get(id: RepositoryId): Promise<RepositoryRecord | undefined> {
+    return this.#findOne({ id, ...PRESENT })
   }
 
-  async findByName(name: string): Promise<RepositoryRecord | undefined> {
-    return (await this.#db.read(manager => manager.findOneBy(RepositoryEntity, { name }))) ?? undefined
+  findByName(name: string): Promise<RepositoryRecord | undefined> {
+    return this.#findOne({ name, ...PRESENT })
   }
 
   list({
@@ -35,12 +39,51 @@ export class RepositoriesTypeormStore implements RepositoriesStore {
     ...query
   }: PageQuery & { type?: RepositoryType | undefined }): Promise<Page<RepositoryRecord>> {
     const byName = { by: 'name', direction: 'ascending' } as const
-    return this.#db.read(manager =>
-      findPage(manager.getRepository(RepositoryEntity), { ...(type && { type }) }, byName, query),
-    )
+    const where = { ...PRESENT, ...(type && { type }) }
+    return this.#db.read(manager => findPage(manager.getRepository(RepositoryEntity), where, byName, query))
   }
 
   listAll(): Promise<RepositoryRecord[]> {
-    return this.#db.read(manager => manager.find(RepositoryEntity, { order: { name: 'ASC' } }))
+    return this.#db.read(manager =>
+      manager.find(RepositoryEntity, { where: PRESENT, order: { name: 'ASC' } }),
+    )
+  }
+
+  async change(id: RepositoryId, change: RepositoryChange): Promise<RepositoryRecord> {
+    if (Object.keys(change).length > 0) {
+      await this.#db
+        .write(manager => manager.update(RepositoryEntity, { id, ...PRESENT }, { ...change }))
+        .catch(error => this.#throwTaken({ id, name: '', ...change }, error))
+    }
+    const changed = await this.get(id)
+    if (!changed) throw new AppError('not-found', { detail: `There is no repository ${id}.` })
+    return changed
+  }
+
+  async remove(id: RepositoryId, at: Date): Promise<void> {
+    await this.#db.write(manager =>
+      manager.update(RepositoryEntity, { id, ...PRESENT }, removedRecord(id, at)),
+    )
+  }
+
+  findRemoved(formatId: string): Promise<RepositoryRecord | undefined> {
+    return this.#findOne({ formatId, removedAt: Not(IsNull()) })
+  }
+
+  async restore({ id, ...repository }: RepositoryRecord): Promise<void> {
+    await this.#db
+      .write(manager => manager.update(RepositoryEntity, { id }, { ...repository }))
+      .catch(error => this.#throwTaken({ id, ...repository }, error))
+  }
+
+  async #findOne(where: object): Promise<RepositoryRecord | undefined> {
+    return (await this.#db.read(manager => manager.findOneBy(RepositoryEntity, where))) ?? undefined
+  }
+
+  async #throwTaken({ id, name }: Pick<RepositoryRecord, 'id' | 'name'>, error: unknown): Promise<never> {
+    if (!isUniqueViolation(error)) throw error
+    const namesake = await this.findByName(name)
+    const isNameTaken = namesake !== undefined && namesake.id !== id
+    throw new AppError(isNameTaken ? 'conflict' : 'repository-exists', { cause: error })
   }
 }

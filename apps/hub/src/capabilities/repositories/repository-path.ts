@@ -23,6 +23,12 @@ export async function checkRepositoryPath(
   await checkWritable(ancestor)
 }
 
+/** Refuses a folder that is there and holds something. */
+export async function checkFolder(path: string): Promise<void> {
+  const { rest } = await nearestExisting(path)
+  if (rest === '') await checkEmpty(path)
+}
+
 /** Whether one folder is the other or holds it. */
 export function contains(outer: string, inner: string): boolean {
   return outer === inner || isInside(inner, outer)
@@ -70,7 +76,7 @@ async function checkEmpty(path: string): Promise<void> {
 function invalid(detail: string, cause?: unknown): AppError {
   return new AppError('request-invalid', {
     detail: `The path ${detail}`,
-    errors: [{ pointer: '/body/path', detail }],
+    errors: [{ pointer: '/body/place/path', detail }],
     cause,
   })
 }

@@ -1,6 +1,7 @@
 import {
   type QueryRunner,
   Table,
+  TableColumn,
   type TableColumnOptions,
   type TableForeignKeyOptions,
   type TableIndexOptions,
@@ -49,16 +50,52 @@ export async function createTable(
   runner: QueryRunner,
   { name, columns, uniques = [], indices = [], foreignKeys = [] }: NewTable,
 ): Promise<void> {
-  const isMysql = runner.connection.options.type !== 'better-sqlite3'
+  const isMysql = isMysqlOf(runner)
   const table = new Table({
     name,
-    columns: columns.map(one => (isMysql && one.type === 'boolean' ? { ...one, type: 'tinyint' } : one)),
+    columns: columns.map(one => fitting(runner, one)),
     // MariaDB knows unique indices only, SQLite compares constraints.
     uniques: isMysql ? [] : uniques.map(columnNames => ({ columnNames })),
     indices: [...indices, ...(isMysql ? uniques.map(columnNames => ({ columnNames, isUnique: true })) : [])],
     foreignKeys: foreignKeys.map(toForeignKey),
   })
   await runner.createTable(table)
+}
+
+/** Adds columns to a table that may hold rows: they must be nullable, or have a default. */
+export async function addColumns(
+  runner: QueryRunner,
+  table: string,
+  columns: readonly TableColumnOptions[],
+): Promise<void> {
+  await runner.addColumns(
+    table,
+    columns.map(one => new TableColumn(fitting(runner, one))),
+  )
+}
+
+/** Makes columns that are filled by now obligatory. */
+export async function requireColumns(
+  runner: QueryRunner,
+  table: string,
+  columns: readonly TableColumnOptions[],
+): Promise<void> {
+  for (const one of columns) {
+    await runner.changeColumn(
+      table,
+      one.name,
+      new TableColumn({ ...fitting(runner, one), isNullable: false }),
+    )
+  }
+}
+
+function isMysqlOf(runner: QueryRunner): boolean {
+  return runner.connection.options.type !== 'better-sqlite3'
+}
+
+/** What MariaDB calls a boolean. */
+function fitting(runner: QueryRunner, one: TableColumnOptions): TableColumnOptions {
+  return isMysqlOf(runner) && one.type === 'boolean' ? { ...one, type: 'tinyint' } : one
 }
 
 /** Without `onUpdate` MariaDB answers RESTRICT, and the schema would seem to differ for ever. */

@@ -1,0 +1,106 @@
+import { ForgetReport, type RetentionRules } from '@sendense/contracts'
+import type { Command } from 'commander'
+import { CliError } from '../cli-error.ts'
+import { type CommandContext, show } from '../command-context.ts'
+import { findRepository } from '../find-repository.ts'
+import { followJob } from '../follow-job.ts'
+import { formatInstant, formatTable } from '../format.ts'
+import { parseNumber } from '../parse-size.ts'
+import { toBackupId } from './backups.ts'
+import { findVm } from './vms.ts'
+
+type RuleOptions = { -readonly [K in keyof RetentionRules]?: number }
+interface ForgetOptions extends RuleOptions {
+  vm?: string[]
+  tag?: string[]
+  timeZone?: string
+  dryRun?: boolean
+  wait: boolean
+}
+
+/** `backup delete|forget`. */
+export function addRestorePointCommands(backup: Command, context: CommandContext): void {
+  backup
+    .command('delete <backup>')
+    .description('remove the restore point of a backup; its bytes go with the next prune')
+    .action(async (id: string) => {
+      const params = { backupId: toBackupId(id) }
+      await (await context.client()).backups.deleteBackup({ params })
+      context.terminal.remark(`Removed the restore point of ${id}.`)
+    })
+  addForget(backup, context)
+}
+
+function addForget(backup: Command, context: CommandContext): void {
+  backup
+    .command('forget <repository>')
+    .description('remove the restore points that no rule keeps; each VM by itself')
+    .option('--keep-last <n>', 'keep so many of the newest', parseNumber)
+    .option('--keep-hourly <n>', 'keep the newest of so many hours', parseNumber)
+    .option('--keep-daily <n>', 'keep the newest of so many days', parseNumber)
+    .option('--keep-weekly <n>', 'keep the newest of so many weeks', parseNumber)
+    .option('--keep-monthly <n>', 'keep the newest of so many months', parseNumber)
+    .option('--keep-yearly <n>', 'keep the newest of so many years', parseNumber)
+    .option(
+      '--keep-within-days <days>',
+      'keep all that are at most so much older than the newest',
+      parseNumber,
+    )
+    .option('--vm <vm...>', 'only of these VMs')
+    .option('--tag <name=value...>', 'only backups that carry these labels')
+    .option(
+      '--time-zone <zone>',
+      'time zone that days are counted in, such as Europe/Berlin; UTC when absent',
+    )
+    .option('--dry-run', 'only tell which ones would go')
+    .option('--no-wait', 'return as soon as the job has started')
+    .action((wanted: string, options: ForgetOptions, command: Command) =>
+      forget(context, command, wanted, options),
+    )
+}
+
+async function forget(context: CommandContext, command: Command, wanted: string, options: ForgetOptions) {
+  const rules = Object.fromEntries(Object.entries(options).filter(([name]) => name.startsWith('keep')))
+  if (Object.keys(rules).length === 0)
+    throw new CliError('usage', 'Give one rule at least, such as --keep-daily 7.')
+  const { id: repositoryId } = await findRepository(context, wanted)
+  const vmIds = await Promise.all((options.vm ?? []).map(async vm => (await findVm(context, vm)).id))
+  const { jobId } = await (await context.client()).backups.forgetRestorePoints({
+    params: { repositoryId },
+    body: {
+      rules,
+      tags: Object.fromEntries((options.tag ?? []).map(toTag)),
+      dryRun: options.dryRun === true,
+      ...(vmIds.length > 0 && { vmIds }),
+      ...(options.timeZone !== undefined && { timeZone: options.timeZone }),
+    },
+  })
+  if (!options.wait) {
+    show(context, command, { jobId }, () => `Started. Follow it with: sendense jobs watch ${jobId}`)
+    return
+  }
+  const { result } = await followJob(context, command, jobId)
+  show(context, command, result, () => reportText(ForgetReport.parse(result)))
+}
+
+function toTag(text: string): [string, string] {
+  const at = text.indexOf('=')
+  if (at < 1) throw new CliError('usage', `"${text}" is no label; give name=value.`)
+  return [text.slice(0, at), text.slice(at + 1)]
+}
+
+function reportText(report: ForgetReport): string {
+  const table = formatTable(
+    ['backup', 'vm', 'captured', 'stays', 'because'],
+    report.restorePoints.map(point => [
+      point.backupId,
+      point.vmName,
+      formatInstant(point.capturedAt),
+      point.isKept ? 'yes' : 'no',
+      point.reasons.join(', ') || 'no rule keeps it',
+    ]),
+  )
+  const { isDryRun, removedCount, keptCount, unknownCount } = report
+  const others = unknownCount === 0 ? '' : ` ${unknownCount} of other origin were left alone.`
+  return `${table}\n\n${keptCount} stay, ${removedCount} ${isDryRun ? 'would go' : 'are gone'}.${others}`
+}

@@ -1,0 +1,43 @@
+import type { Repository, RepositoryStorage } from '@sendense/contracts'
+import { formatBytes, formatFields } from './format.ts'
+
+/** A repository in words. */
+export function repositoryText(one: Repository): string {
+  const { limits } = one
+  const rate = (bytes: number | null) => (bytes === null ? 'no limit' : `${formatBytes(bytes)}/s`)
+  return formatFields([
+    ['Id', one.id],
+    ['Name', one.name],
+    ['Type', one.type],
+    ['Place', placeText(one)],
+    ['Format id', one.formatId],
+    ['Chunk size', formatBytes(one.chunkBytes)],
+    ['State', stateText(one)],
+    ['Rates', `read ${rate(limits.readBytesPerSecondMax)}, write ${rate(limits.writeBytesPerSecondMax)}`],
+    ...(limits.quotaBytes === null ? [] : [['Quota', formatBytes(limits.quotaBytes)] as const]),
+    ...(limits.reserveBytes === null ? [] : [['Reserve', formatBytes(limits.reserveBytes)] as const]),
+  ])
+}
+
+/** Where a repository is, in one line. */
+export function placeText({ place }: Repository): string {
+  switch (place.type) {
+    case 'local':
+      return place.path
+    case 'nfs':
+      return `${place.server}:${place.exportPath}/${place.folder}`
+    case 'smb':
+      return `//${place.server}/${place.share}/${place.folder}`
+  }
+}
+
+/** What it held when it was last measured. */
+export function usedText(measured: RepositoryStorage | null): string {
+  return measured === null ? '-' : formatBytes(measured.usedBytes)
+}
+
+/** Whether it is on, and short of space. */
+export function stateText({ isEnabled, storage: measured }: Repository): string {
+  if (!isEnabled) return 'off'
+  return measured === null || measured.space === 'ok' ? 'on' : `on, ${measured.space}`
+}

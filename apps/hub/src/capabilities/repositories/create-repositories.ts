@@ -1,0 +1,55 @@
+import { join } from 'node:path'
+import type { Clock, Logger } from '@sendense/platform'
+import type { Engine } from '../../platform/engine/engine.ts'
+import type { SecretBox } from '../../platform/secrets/secret-box.ts'
+import type { JobsService } from '../jobs/index.ts'
+import { RepositoryMounts } from './mounts/repository-mounts.ts'
+import { OpenRepositories } from './open-repositories.ts'
+import { verifyRepositoryJob } from './repositories.jobs.ts'
+import { RepositoriesService } from './repositories.service.ts'
+import type { RepositoriesStore } from './repositories.store.ts'
+import { RepositoryMaintenanceService } from './repository-maintenance.service.ts'
+import { RepositoryStorageService } from './repository-storage.service.ts'
+
+export interface RepositoriesOptions {
+  store: RepositoriesStore
+  engine: Pick<Engine, 'initRepository' | 'openRepository'>
+  secrets: SecretBox
+  jobs: Pick<JobsService, 'define' | 'start' | 'listUnfinished'>
+  dataDir: string
+  clock: Clock
+  log: Logger
+}
+
+/** The capability: who keeps, measures and maintains repositories. */
+export interface Repositories {
+  readonly service: RepositoriesService
+  readonly storage: RepositoryStorageService
+  readonly maintenance: RepositoryMaintenanceService
+  /** What capabilities above need, and no more. */
+  readonly forBackups: Pick<RepositoriesService, 'open'> & Pick<RepositoryStorageService, 'measureSoon'>
+  /** Closes all repositories, and unmounts their shares. */
+  close(): Promise<void>
+}
+
+/** Puts the capability together, and defines its jobs. */
+export function createRepositories(options: RepositoriesOptions): Repositories {
+  const { store, engine, secrets, jobs, dataDir, clock, log } = options
+  const mounts = new RepositoryMounts({ folder: join(dataDir, 'mounts'), log })
+  const opened = new OpenRepositories({ engine, secrets, mounts, log })
+  const service = new RepositoriesService({
+    ...{ store, engine, secrets, opened, mounts, jobs, dataDir, clock, log },
+  })
+  const storage = new RepositoryStorageService({ store, opened, clock, log })
+  jobs.define(verifyRepositoryJob({ repositories: service }))
+  return {
+    service,
+    storage,
+    maintenance: new RepositoryMaintenanceService({ repositories: service, jobs }),
+    forBackups: {
+      open: id => service.open(id),
+      measureSoon: id => storage.measureSoon(id),
+    },
+    close: () => service.close(),
+  }
+}

@@ -1,0 +1,158 @@
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { memoryLog } from '@sendense/platform/testing'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { mount, unmount } from './mount-program.ts'
+import { type MountSpec, mountSpecOf } from './mount-spec.ts'
+import { mountedAt, parseMountInfo } from './mount-table.ts'
+import { RepositoryMounts } from './repository-mounts.ts'
+
+const run = promisify(execFile)
+let folder: string
+let mounts: RepositoryMounts
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sendense-mounts-'))
+  mounts = new RepositoryMounts({ folder: join(folder, 'mounts'), log: memoryLog() })
+})
+afterEach(async () => {
+  await mounts.detachAll()
+  await rm(folder, { recursive: true })
+})
+
+/** A mount that every kernel has, through the same way as a share. */
+function aTmpfs(spec: Partial<MountSpec> = {}): MountSpec {
+  return { type: 'tmpfs', listedTypes: ['tmpfs'], source: 'sendense-test', options: ['size=1m'], ...spec }
+}
+
+describe('a share that is mounted', () => {
+  test('is a real mount on a folder of its own, without programs, devices and other identities', async () => {
+    const point = await mounts.attach('one', aTmpfs())
+    expect(point).toBe(join(folder, 'mounts', 'one'))
+    const entry = await mountedAt(point)
+    expect(entry).toMatchObject({ type: 'tmpfs', source: 'sendense-test' })
+    expect(entry?.options).toEqual(expect.arrayContaining(['nosuid', 'nodev', 'noexec', 'rw']))
+    await writeFile(join(point, 'file'), 'x')
+    expect(await readdir(point)).toEqual(['file'])
+  })
+
+  test('is used as it is when it is there already, as after a Hub that was killed', async () => {
+    const point = await mounts.attach('one', aTmpfs())
+    await writeFile(join(point, 'file'), 'x')
+    const next = new RepositoryMounts({ folder: join(folder, 'mounts'), log: memoryLog() })
+    expect(await next.attach('one', aTmpfs())).toBe(point)
+    expect(await readdir(point)).toEqual(['file'])
+    await next.detachAll()
+    expect(await mountedAt(point)).toBeUndefined()
+  })
+
+  test('is mounted again when somebody took it away', async () => {
+    const point = await mounts.attach('one', aTmpfs())
+    await unmount(point)
+    await mounts.attach('one', aTmpfs())
+    expect(await mountedAt(point)).toBeDefined()
+  })
+
+  test('is gone after detaching, with its folder, and detaching again is fine', async () => {
+    const point = await mounts.attach('one', aTmpfs())
+    await mounts.detach('one')
+    await mounts.detach('one')
+    expect(await mountedAt(point)).toBeUndefined()
+    expect(await readdir(join(folder, 'mounts'))).toEqual([])
+  })
+})
+
+describe('a share that cannot be used', () => {
+  test('is refused when something else is mounted in its place', async () => {
+    const point = join(folder, 'mounts', 'one')
+    await mkdir(point, { recursive: true })
+    await mount(aTmpfs({ source: 'something-else' }), point)
+    const attached = mounts.attach('one', aTmpfs())
+    await expect(attached).rejects.toMatchObject({
+      code: 'mount-failed',
+      message: expect.stringContaining('something-else'),
+    })
+  })
+
+  test('is refused when it is read-only', async () => {
+    await expect(mounts.attach('one', aTmpfs({ options: ['ro'] }))).rejects.toMatchObject({
+      code: 'mount-failed',
+      message: expect.stringContaining('read-only'),
+    })
+    expect(await mountedAt(join(folder, 'mounts', 'one'))).toBeUndefined()
+  })
+
+  test('is refused when it is full', async () => {
+    const point = join(folder, 'mounts', 'one')
+    await mounts.attach('one', aTmpfs())
+    await run('sh', ['-c', 'dd if=/dev/zero of="$0" bs=64k 2>&1 || true', join(point, 'filler')])
+    await expect(mounts.attach('one', aTmpfs())).rejects.toMatchObject({ code: 'mount-failed' })
+  })
+
+  test.each([
+    [
+      'nfs',
+      mountSpecOf({ type: 'nfs', server: '127.0.0.1', exportPath: '/none', version: '4.1', folder: 'x' }),
+    ],
+    [
+      'smb',
+      mountSpecOf({
+        type: 'smb',
+        server: '127.0.0.1',
+        share: 'none',
+        username: 'u',
+        password: 'a long secret',
+        version: '3.1.1',
+        folder: 'x',
+      }),
+    ],
+  ])(
+    'of type %s fails with the words of the mount program and a way out, and leaves nothing',
+    async (_type, spec) => {
+      const error = await mounts.attach('one', spec).catch(cause => cause)
+      expect(error).toMatchObject({
+        code: 'mount-failed',
+        message: expect.stringMatching(/127\.0\.0\.1.*mount.*\./),
+      })
+      expect(error.message).not.toContain('a long secret')
+      expect(await readdir(join(folder, 'mounts'))).toEqual([])
+    },
+  )
+})
+
+test('the credentials of a share stand in a private file and nowhere on the command line', async () => {
+  // In the place of the mount program stands one that tells what it was given.
+  const target = join(folder, 'point')
+  const told = join(folder, 'told')
+  const spec = { ...aTmpfs(), credentials: { username: 'hub', password: 'a long secret', domain: 'CORP' } }
+  const bin = join(folder, 'bin')
+  await mkdir(bin)
+  const script = [
+    '#!/bin/sh',
+    `printf '%s\\n' "$@" > ${told}`,
+    `cat ${target}.credentials >> ${told}.file`,
+    `stat -c %a ${target}.credentials >> ${told}.file`,
+  ]
+  await writeFile(join(bin, 'mount'), script.join('\n'), { mode: 0o755 })
+  await mount(spec, target, { searchPath: `${bin}:/usr/bin:/bin` })
+  expect(await readFile(told, 'utf8')).not.toContain('a long secret')
+  expect(await readFile(told, 'utf8')).toContain(`credentials=${target}.credentials`)
+  expect(await readFile(`${told}.file`, 'utf8')).toBe(
+    'username=hub\npassword=a long secret\ndomain=CORP\n600\n',
+  )
+  expect(await readdir(folder)).not.toContain('point.credentials')
+})
+
+test('an IPv6 address gets brackets in front of the path', () => {
+  const place = { type: 'nfs', server: 'fd00::1', exportPath: '/srv', version: '4.2', folder: 'x' } as const
+  expect(mountSpecOf(place)).toMatchObject({ source: '[fd00::1]:/srv' })
+})
+
+test('the kernel writes spaces as numbers', () => {
+  const line = '42 27 0:39 / /mnt/a\\040b rw,nosuid shared:1 - nfs4 host:/x\\134y rw,vers=4.1'
+  expect(parseMountInfo(`${line}\n`)).toEqual([
+    { point: '/mnt/a b', type: 'nfs4', source: 'host:/x\\y', options: ['rw', 'nosuid'] },
+  ])
+})

@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { mkdir, open, readFile, rm, rmdir, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Logger } from '@sendense/platform'
+import { mount, mountFailed, unmount } from './mount-program.ts'
+import type { MountSpec } from './mount-spec.ts'
+import { mountedAt } from './mount-table.ts'
+
+interface Options {
+  /** Folder whose subfolders the shares are mounted on. */
+  readonly folder: string
+  readonly log: Logger
+}
+
+/**
+ * Shares that the Hub mounts for repositories, each on a folder of its own. What is mounted is looked up in the
+ * kernel's list each time: a share that somebody took away meanwhile is an error and never an empty local folder.
+ */
+export class RepositoryMounts {
+  readonly #options: Options
+  readonly #attached = new Set<string>()
+
+  constructor(options: Options) {
+    this.#options = options
+  }
+
+  /** Mounts a share unless it is there already, checks it, and returns its folder. Fails with `mount-failed`. */
+  async attach(name: string, spec: MountSpec): Promise<string> {
+    const point = this.#pointOf(name)
+    await mkdir(point, { recursive: true, mode: 0o700 })
+    try {
+      if (!(await mountedAt(point))) await mount(spec, point)
+      this.#attached.add(name)
+      await checkMount(point, spec)
+    } catch (error) {
+      // Logged, since why it could not be mounted matters more than why it could not be unmounted.
+      await this.detach(name).catch(cause =>
+        this.#options.log.warn('A share stays mounted', { point, cause }),
+      )
+      throw error
+    }
+    return point
+  }
+
+  /** Whether the share is mounted now. */
+  async isAttached(name: string): Promise<boolean> {
+    return (await mountedAt(this.#pointOf(name))) !== undefined
+  }
+
+  /** Unmounts a share if it is mounted, and takes its empty folder away. */
+  async detach(name: string): Promise<void> {
+    const point = this.#pointOf(name)
+    if (await mountedAt(point)) await unmount(point)
+    this.#attached.delete(name)
+    await rmdir(point).catch(() => undefined)
+  }
+
+  /** Unmounts what this process has mounted or found. */
+  async detachAll(): Promise<void> {
+    for (const name of [...this.#attached]) {
+      await this.detach(name).catch(error => this.#options.log.warn('A share stays mounted', { name, error }))
+    }
+  }
+
+  #pointOf(name: string): string {
+    return join(this.#options.folder, name)
+  }
+}
+
+/** It is a mount, of the right thing, that can be written to and has room. */
+async function checkMount(point: string, spec: MountSpec): Promise<void> {
+  const entry = await mountedAt(point)
+  if (!entry)
+    throw mountFailed(spec, `Nothing is mounted at ${point}, although the mount program was content.`)
+  if (!spec.listedTypes.includes(entry.type) || !isSameSource(entry.source, spec.source)) {
+    const detail = `At ${point} something else is mounted: ${entry.source} (${entry.type}). Unmount it.`
+    throw mountFailed(spec, detail)
+  }
+  if (entry.options.includes('ro'))
+    throw mountFailed(spec, 'It is mounted read-only. Let the server allow writing.')
+  await checkWritable(point, spec)
+  const { bavail } = await statfs(point)
+  if (bavail === 0) throw mountFailed(spec, 'No space is left there.')
+}
+
+/** Kernels add or leave out slashes at the end. */
+function isSameSource(one: string, other: string): boolean {
+  const trimmed = (text: string) => text.replace(/\/+$/, '').toLowerCase()
+  return trimmed(one) === trimmed(other)
+}
+
+async function checkWritable(point: string, spec: MountSpec): Promise<void> {
+  const path = join(point, `.sendense-${randomBytes(8).toString('hex')}`)
+  const content = randomBytes(32).toString('hex')
+  try {
+    const file = await open(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600)
+    try {
+      await file.writeFile(content)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    if ((await readFile(path, 'utf8')) !== content) throw new Error('what was read is not what was written')
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw mountFailed(
+      spec,
+      `The Hub cannot write there: ${why}. Check the rights of its account on the server.`,
+      cause,
+    )
+  } finally {
+    await rm(path, { force: true })
+  }
+}
