@@ -16,6 +16,7 @@ readonly TOOLS="$SENDENSE_CACHE/tools"
 readonly PNPM_VERSION=12.21.0
 readonly NODE_WHEEL_VERSION=24.19.0 # Only fetches the Node of .node-version; see borrow_npm.
 readonly CARGO_DENY_VERSION=0.20.2
+readonly VERSITYGW_VERSION=1.8.0
 readonly RUST_MINIMUM=1.91
 readonly GO_MINIMUM=1.24
 NODE_VERSION="$(<"$SENDENSE_ROOT/.node-version")"
@@ -44,6 +45,7 @@ main() {
     --checks)
       require_rust_components
       install_cargo_deny
+      install_versitygw
       ;;
     --bench) install_debian_packages "${BENCH_PACKAGES[@]}" ;;
   esac
@@ -162,6 +164,15 @@ install_cargo_deny() {
   say "compiling cargo-deny $CARGO_DENY_VERSION into $TOOLS/bin (once, several minutes)"
   # Outside the checkout: the project's Cargo settings are not meant for somebody else's program.
   (cd "$TOOLS" && env -u CARGO_TARGET_DIR cargo install cargo-deny --quiet --locked --version "$CARGO_DENY_VERSION" --root "$TOOLS")
+}
+
+# An S3 server with versions and object lock, for the tests of repositories in buckets.
+install_versitygw() {
+  if [ "$(cat "$TOOLS/versitygw.version" 2>/dev/null)" = "$VERSITYGW_VERSION" ] &&
+    [ -x "$TOOLS/bin/versitygw" ]; then return; fi
+  say "compiling versitygw $VERSITYGW_VERSION into $TOOLS/bin (once, several minutes)"
+  GOBIN="$TOOLS/bin" go install "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW_VERSION"
+  printf '%s' "$VERSITYGW_VERSION" >"$TOOLS/versitygw.version"
 }
 
 main "$@"

@@ -1,10 +1,14 @@
 //! Places of repositories.
 
+use std::time::{Duration, SystemTime};
+
 use napi::Result;
 use napi_derive::napi;
-use sendense_engine::Secret;
+use sendense_engine::{ProtectionMode, ProtectionPolicy, S3Settings, Secret};
 
-use crate::convert::unsigned;
+use crate::convert::{number, rejection, request_invalid, unsigned};
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// See `RepositoryPlace` in packages/engine.
 #[napi(discriminant = "type", discriminant_case = "lowercase", object_to_js = false)]
@@ -14,6 +18,69 @@ pub enum RepositoryPlace {
         /// Absolute.
         path: String,
     },
+    /// A bucket.
+    #[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]
+    S3 {
+        endpoint: String,
+        region: String,
+        bucket: String,
+        prefix: Option<String>,
+        access_key_id: String,
+        secret_access_key: String,
+        virtual_hosted: Option<bool>,
+        ca_pem: Option<String>,
+        object_lock: Option<ObjectLock>,
+    },
+}
+
+/// See `S3Place` in packages/engine.
+#[napi(object, object_to_js = false)]
+pub struct ObjectLock {
+    /// `governance` or `compliance`.
+    pub mode: String,
+    /// From the upload on.
+    pub days: u32,
+}
+
+/// See `PlaceProbe` in packages/engine.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]
+pub struct PlaceProbe {
+    pub is_repository: bool,
+    pub is_empty: bool,
+    pub total_bytes: Option<i64>,
+    pub free_bytes: Option<i64>,
+    pub latency_ms: f64,
+    pub clock_skew_ms: Option<i64>,
+    pub object_lock: Option<ObjectLockProbe>,
+}
+
+/// See `PlaceProbe` in packages/engine.
+#[napi(object, object_from_js = false, use_nullable = true)]
+#[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]
+pub struct ObjectLockProbe {
+    pub enabled: bool,
+    pub mode: Option<String>,
+    pub days: Option<f64>,
+}
+
+/// Tries a place out.
+#[napi]
+pub async fn probe_place(place: RepositoryPlace) -> Result<PlaceProbe> {
+    let probe = sendense_engine::probe_place(&place.into_engine()?).await.map_err(rejection)?;
+    Ok(PlaceProbe {
+        is_repository: probe.is_repository,
+        is_empty: probe.is_empty,
+        total_bytes: probe.capacity.map(|capacity| number(capacity.total_bytes)),
+        free_bytes: probe.capacity.map(|capacity| number(capacity.free_bytes)),
+        latency_ms: probe.latency.as_secs_f64() * 1000.0,
+        clock_skew_ms: probe.clock_skew_ms,
+        object_lock: probe.object_lock.map(|lock| ObjectLockProbe {
+            enabled: lock.is_enabled,
+            mode: lock.default.map(|(mode, _)| mode.to_string()),
+            days: lock.default.map(|(_, window)| window.as_secs_f64() / DAY.as_secs_f64()),
+        }),
+    })
 }
 
 /// See `RepositoryLimits` in packages/engine.
@@ -42,15 +109,48 @@ impl RepositoryLocation {
         self,
     ) -> Result<(sendense_engine::RepositoryPlace, sendense_engine::RepositoryLimits, Secret)> {
         let limits = self.limits.map(RepositoryLimits::into_engine).transpose()?.unwrap_or_default();
-        Ok((self.place.into_engine(), limits, Secret::new(self.password)))
+        Ok((self.place.into_engine()?, limits, Secret::new(self.password)))
     }
 }
 
 impl RepositoryPlace {
-    fn into_engine(self) -> sendense_engine::RepositoryPlace {
-        match self {
+    fn into_engine(self) -> Result<sendense_engine::RepositoryPlace> {
+        Ok(match self {
             Self::Local { path } => sendense_engine::RepositoryPlace::local(path),
-        }
+            Self::S3 {
+                endpoint,
+                region,
+                bucket,
+                prefix,
+                access_key_id,
+                secret_access_key,
+                virtual_hosted,
+                ca_pem,
+                object_lock,
+            } => sendense_engine::RepositoryPlace::S3(S3Settings {
+                endpoint,
+                region,
+                bucket,
+                prefix: prefix.unwrap_or_default(),
+                access_key_id,
+                secret_access_key: Secret::new(secret_access_key),
+                virtual_hosted: virtual_hosted.unwrap_or_default(),
+                ca_pem,
+                protection: object_lock.map(ObjectLock::into_engine).transpose()?,
+                clock: SystemTime::now,
+            }),
+        })
+    }
+}
+
+impl ObjectLock {
+    fn into_engine(self) -> Result<ProtectionPolicy> {
+        let mode = match self.mode.as_str() {
+            "governance" => ProtectionMode::Governance,
+            "compliance" => ProtectionMode::Compliance,
+            mode => return Err(request_invalid(&format!("object lock has no mode {mode:?}"))),
+        };
+        Ok(ProtectionPolicy { mode, window: DAY * self.days })
     }
 }
 

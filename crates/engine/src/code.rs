@@ -79,6 +79,28 @@ codes! {
     RepositoryDamaged = "repository-damaged", 500;
     /// No space left in the repository.
     RepositoryFull = "repository-full", 507;
+    /// The quota that the repository was given is used up.
+    RepositoryQuotaExceeded = "repository-quota-exceeded", 507;
+    /// What is left of the place is kept for finishing what is under way.
+    RepositoryLowSpace = "repository-low-space", 507;
+    /// The place gives no answer.
+    StorageUnreachable = "storage-unreachable", 503;
+    /// The place does not accept who we say we are.
+    StorageCredentialsWrong = "storage-credentials-wrong", 422;
+    /// The place knows us and refuses the operation.
+    StoragePermissionMissing = "storage-permission-missing", 422;
+    /// The bucket, container or folder does not exist.
+    StorageContainerMissing = "storage-container-missing", 422;
+    /// The certificate of the place is not one that we trust.
+    StorageCertificateUntrusted = "storage-certificate-untrusted", 422;
+    /// The key of the SSH server is not the pinned one.
+    StorageHostKeyMismatch = "storage-host-key-mismatch", 422;
+    /// Our clock and that of the place are too far apart.
+    StorageClockSkewed = "storage-clock-skewed", 422;
+    /// Files were to be protected, and the place cannot.
+    StorageObjectLockMissing = "storage-object-lock-missing", 422;
+    /// The file is protected against removal.
+    StorageProtected = "storage-protected", 409;
     /// The restore point is not in the repository.
     RestorePointMissing = "restore-point-missing", 410;
     /// The restore point, or a chunk of it, cannot be read.

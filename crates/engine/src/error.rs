@@ -175,7 +175,6 @@ impl From<Malformed> for Error {
 fn code_of_repository(error: &sendense_repo::Error) -> Code {
     use sendense_repo::Error as Repo;
     match error {
-        error if error.is_no_space() => Code::RepositoryFull,
         Repo::WrongPassword => Code::RepositoryPasswordWrong,
         Repo::NotARepository { .. } => Code::RepositoryNotFound,
         Repo::AlreadyARepository { .. } => Code::RepositoryExists,
@@ -190,8 +189,30 @@ fn code_of_repository(error: &sendense_repo::Error) -> Code {
         | Repo::PackMissing { .. } => Code::RepositoryDamaged,
         Repo::Closed => Code::TicketInvalid,
         Repo::Cancelled => Code::Cancelled,
-        Repo::Storage(storage) if storage.kind() == ErrorKind::Damaged => Code::RepositoryDamaged,
-        Repo::LockLost | Repo::PackNotWritten { .. } | Repo::Storage(_) => Code::RepositoryUnavailable,
+        Repo::Storage(storage) => code_of_storage(storage.kind()),
+        Repo::PackNotWritten { kind, .. } => code_of_storage(*kind),
+        Repo::LockLost => Code::RepositoryUnavailable,
         _ => Code::Internal,
+    }
+}
+
+fn code_of_storage(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::NoSpace => Code::RepositoryFull,
+        ErrorKind::QuotaExceeded => Code::RepositoryQuotaExceeded,
+        ErrorKind::ReserveReached => Code::RepositoryLowSpace,
+        ErrorKind::Damaged => Code::RepositoryDamaged,
+        ErrorKind::Protected => Code::StorageProtected,
+        ErrorKind::Unreachable => Code::StorageUnreachable,
+        ErrorKind::CredentialsWrong => Code::StorageCredentialsWrong,
+        ErrorKind::PermissionDenied => Code::StoragePermissionMissing,
+        ErrorKind::ContainerMissing => Code::StorageContainerMissing,
+        ErrorKind::CertificateUntrusted => Code::StorageCertificateUntrusted,
+        ErrorKind::HostKeyMismatch => Code::StorageHostKeyMismatch,
+        ErrorKind::ClockSkewed => Code::StorageClockSkewed,
+        ErrorKind::ObjectLockMissing => Code::StorageObjectLockMissing,
+        ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::Timeout | ErrorKind::Other => {
+            Code::RepositoryUnavailable
+        }
     }
 }

@@ -28,7 +28,7 @@ pub use hub::{
 pub use node::{
     Areas, CaptureCounters, CaptureOptions, CaptureProgress, CaptureReport, NbdExport, Target, capture_disk,
 };
-pub use place::{RepositoryLimits, RepositoryPlace};
+pub use place::{RepositoryLimits, RepositoryPlace, probe_place};
 pub use reports::{
     AdoptReport, CheckReport, RestorePointInfo, StorageInfo, VerifyCounters, VerifyProgress, VerifyReport,
 };
@@ -36,4 +36,6 @@ pub use repository::Repository;
 pub use restore::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport};
 pub use sendense_disk::Extent;
 pub use sendense_repo::{ChunkId, Secret};
+pub use sendense_storage::{ProtectionMode, ProtectionPolicy};
+pub use sendense_storage_remote::{ObjectLockProbe, PlaceProbe, S3Settings};
 pub use tls::CertificatePin;

@@ -7,6 +7,7 @@ use sendense_storage::{
     ByteBudget, Guard, GuardLimits, Limit, LocalStorage, Retry, RetryPolicy, Storage, Throttle, Timeout,
     TimeoutPolicy,
 };
+use sendense_storage_remote::{PlaceProbe, S3Settings, S3Storage, probe_folder};
 
 use crate::{Error, Result};
 
@@ -18,6 +19,8 @@ pub enum RepositoryPlace {
         /// Absolute.
         path: PathBuf,
     },
+    /// A bucket.
+    S3(S3Settings),
 }
 
 impl RepositoryPlace {
@@ -52,6 +55,7 @@ pub(crate) async fn open_storage(
 ) -> Result<Arc<dyn Storage>> {
     let storage: Arc<dyn Storage> = match place {
         RepositoryPlace::Local { path } => Arc::new(open_local(path).await?),
+        RepositoryPlace::S3(settings) => Arc::new(open_s3(settings)?),
     };
     let budget = |rate: Option<u64>| rate.map(|rate| Arc::new(ByteBudget::new(rate)));
     let storage = Arc::new(Timeout::new(storage, TimeoutPolicy::default()));
@@ -63,9 +67,30 @@ pub(crate) async fn open_storage(
     Ok(Arc::new(Guard::new(storage, limits)))
 }
 
-async fn open_local(path: &Path) -> Result<LocalStorage> {
-    if !path.is_absolute() {
-        return Err(Error::Request("The path of a repository must be absolute".into()));
+/// Tries a place out: writes, reads back, lists and removes a small file. Needs no repository, and repeats nothing.
+///
+/// # Errors
+/// `repository-unavailable`, `repository-full` and the `storage-` codes; `request-invalid` for a place that cannot be.
+pub async fn probe_place(place: &RepositoryPlace) -> Result<PlaceProbe> {
+    let probe = match place {
+        RepositoryPlace::Local { path } => probe_folder(absolute(path)?).await,
+        RepositoryPlace::S3(settings) => open_s3(settings)?.probe().await,
+    };
+    Ok(probe.map_err(sendense_repo::Error::from)?)
+}
+
+fn open_s3(settings: &S3Settings) -> Result<S3Storage> {
+    Ok(S3Storage::open(settings).map_err(sendense_repo::Error::from)?)
+}
+
+fn absolute(path: &Path) -> Result<&Path> {
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(Error::Request("The path of a repository must be absolute".into()))
     }
-    Ok(LocalStorage::open(path).await.map_err(sendense_repo::Error::from)?)
+}
+
+async fn open_local(path: &Path) -> Result<LocalStorage> {
+    Ok(LocalStorage::open(absolute(path)?).await.map_err(sendense_repo::Error::from)?)
 }

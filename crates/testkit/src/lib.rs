@@ -2,5 +2,6 @@
 
 pub mod interleave;
 pub mod nbd_server;
+pub mod servers;
 pub mod storage;
 pub mod tls_files;

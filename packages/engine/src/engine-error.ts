@@ -30,6 +30,19 @@ export const ENGINE_ERROR_CODES = [
   'repository-locked',
   'repository-damaged',
   'repository-full',
+  'repository-quota-exceeded',
+  'repository-low-space',
+  // Places of repositories.
+  'storage-unreachable',
+  'storage-credentials-wrong',
+  'storage-permission-missing',
+  'storage-container-missing',
+  'storage-certificate-untrusted',
+  'storage-host-key-mismatch',
+  'storage-clock-skewed',
+  'storage-object-lock-missing',
+  'storage-protected',
+  // Restore points.
   'restore-point-missing',
   'restore-point-damaged',
   // Restores.

@@ -15,7 +15,9 @@ import type {
   DataPlaneOptions,
   DiskAreas,
   Extent,
+  PlaceProbe,
   RepositoryLocation,
+  RepositoryPlace,
   RepositoryStorage,
   RestoreCounters,
   RestoreDiskOptions,
@@ -29,6 +31,7 @@ import type {
 export interface NativeModule {
   initRepository(location: RepositoryLocation): Promise<NativeRepository>
   openRepository(location: RepositoryLocation): Promise<NativeRepository>
+  probePlace(place: RepositoryPlace): Promise<PlaceProbe>
   listenDataPlane(options: DataPlaneOptions): Promise<NativeDataPlane>
   captureDisk(options: NativeCaptureDiskOptions): NativeJob<NativeCaptureDiskReport, CaptureDiskCounters>
 }

@@ -6,8 +6,10 @@ import { runJob } from './run-job.ts'
 import type {
   BeginCaptureOptions,
   CaptureSession,
+  PlaceProbe,
   Repository,
   RepositoryLocation,
+  RepositoryPlace,
   RestorePointInfo,
 } from './types.ts'
 
@@ -19,6 +21,11 @@ export async function initRepository(location: RepositoryLocation): Promise<Repo
 /** Opens the repository in a place. */
 export async function openRepository(location: RepositoryLocation): Promise<Repository> {
   return repository(await callNative(() => loadNativeModule().openRepository({ ...location })))
+}
+
+/** Tries a place out, whether or not there is a repository. Fails with what does not work there. */
+export async function probePlace(place: RepositoryPlace): Promise<PlaceProbe> {
+  return callNative(() => loadNativeModule().probePlace({ ...place }))
 }
 
 function repository(native: NativeRepository): Repository {

@@ -91,6 +91,27 @@ export interface RestPlace {
   readonly certificateSha256?: string
 }
 
+/** What a place told when it was tried out: a small file was written, read back, listed and removed. */
+export interface PlaceProbe {
+  /** Whether there is a config, so a repository. */
+  readonly isRepository: boolean
+  /** Whether there is nothing at all. */
+  readonly isEmpty: boolean
+  /** `null` where the place cannot tell, as most object stores. */
+  readonly totalBytes: number | null
+  readonly freeBytes: number | null
+  /** How long the fastest answer took. */
+  readonly latencyMs: number
+  /** By how much the place's clock is ahead of ours; `null` where it does not tell the time. */
+  readonly clockSkewMs: number | null
+  /** Whether the bucket can protect files, and how it does by itself; `null` where there is no such thing. */
+  readonly objectLock: {
+    readonly enabled: boolean
+    readonly mode: 'governance' | 'compliance' | null
+    readonly days: number | null
+  } | null
+}
+
 /** What a repository may take of its place and of the way there. Absent: no limit. */
 export interface RepositoryLimits {
   readonly readBytesPerSecondMax?: number

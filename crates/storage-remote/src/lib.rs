@@ -1,0 +1,19 @@
+//! Repository files behind a network.
+//!
+//! [`S3Storage`], [`AzureStorage`] and [`SftpStorage`] keep the promises of [`sendense_storage::Storage`] with the
+//! means that each protocol has. All of them lay files out as restic does, so that stock restic opens the same place
+//! with its own backends. `docs/decisions/0021-remote-places-have-small-clients-of-our-own.md` says why the clients are
+//! as they are.
+//!
+//! No secret ever stands in a URL, in an error or in [`sendense_storage::Storage::location`].
+
+mod folder_probe;
+mod http;
+mod layout;
+mod place_probe;
+mod s3;
+mod xml;
+
+pub use folder_probe::probe_folder;
+pub use place_probe::{ObjectLockProbe, PlaceProbe};
+pub use s3::{S3Settings, S3Storage};

@@ -1,0 +1,81 @@
+//! Stock restic opens the same places with backends of its own, and judges what lies there.
+
+// Helpers of tests are tests: they stop at the first thing that is wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sendense_repo::{InitOptions, NewFile, NewRestorePoint, Repository, WriterOptions};
+use sendense_storage::{ProtectionMode, ProtectionPolicy, Secret, Storage};
+use sendense_storage_remote::{S3Settings, S3Storage};
+use sendense_testkit::servers::Versitygw;
+use tokio::process::Command;
+
+const PASSWORD: &str = "password";
+
+/// Makes a repository with one restore point of one text file.
+async fn make_repository(storage: Arc<dyn Storage>) {
+    let repository = Repository::init(storage, &Secret::new(PASSWORD), InitOptions::default()).await.unwrap();
+    let writer = repository.writer(WriterOptions::default()).await.unwrap();
+    let chunk = writer.add_plain("{}".into()).await.unwrap();
+    let now = SystemTime::now();
+    let point = NewRestorePoint {
+        time: now,
+        hostname: "web-1".into(),
+        username: "sendense".into(),
+        directory: "vm-17".into(),
+        tags: vec![],
+        parent: None,
+        files: vec![NewFile { name: "vm.json".into(), size_bytes: 2, content: vec![chunk], mtime: now }],
+    };
+    writer.commit(point).await.unwrap();
+}
+
+/// Runs restic with these settings; it must succeed.
+async fn restic(settings: &[(&str, &str)], arguments: &[&str]) -> String {
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = Command::new("restic");
+    command.args(arguments).envs(settings.iter().copied());
+    command.env("RESTIC_PASSWORD", PASSWORD).env("RESTIC_CACHE_DIR", cache.path());
+    let done =
+        command.kill_on_drop(true).output().await.expect("these tests need restic (Debian package `restic`)");
+    let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(done.status.success(), "restic {arguments:?}: {}{}", words(&done.stdout), words(&done.stderr));
+    words(&done.stdout)
+}
+
+async fn judge(settings: &[(&str, &str)]) {
+    let report = restic(settings, &["check", "--read-data"]).await;
+    assert!(report.contains("no errors were found"), "{report}");
+    assert_eq!(restic(settings, &["dump", "latest", "/vm-17/vm.json"]).await, "{}");
+}
+
+#[tokio::test]
+async fn restic_opens_a_bucket() {
+    let server = Versitygw::start().await.unwrap();
+    server.create_bucket("plain").await.unwrap();
+    server.create_locked_bucket("locked").await.unwrap();
+    let policy = ProtectionPolicy { mode: ProtectionMode::Governance, window: Duration::from_hours(24) };
+    for (bucket, protection) in [("plain", None), ("locked", Some(policy))] {
+        let settings = S3Settings {
+            endpoint: server.endpoint(),
+            region: Versitygw::REGION.into(),
+            bucket: bucket.into(),
+            prefix: "backup/one".into(),
+            access_key_id: Versitygw::ACCESS_KEY_ID.into(),
+            secret_access_key: Secret::new(Versitygw::SECRET_ACCESS_KEY),
+            virtual_hosted: false,
+            ca_pem: None,
+            protection,
+            clock: SystemTime::now,
+        };
+        make_repository(Arc::new(S3Storage::open(&settings).unwrap())).await;
+        judge(&[
+            ("RESTIC_REPOSITORY", &format!("s3:{}/{bucket}/backup/one", server.endpoint())),
+            ("AWS_ACCESS_KEY_ID", Versitygw::ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", Versitygw::SECRET_ACCESS_KEY),
+        ])
+        .await;
+    }
+}

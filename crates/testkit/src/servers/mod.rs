@@ -1,0 +1,9 @@
+//! Real storage servers as child processes, on free ports of the loopback interface.
+//!
+//! `infra/bootstrap.sh --checks` installs them. Each has a private folder and ends when it is dropped.
+
+mod process;
+mod versitygw;
+
+pub use process::ServerProcess;
+pub use versitygw::Versitygw;
