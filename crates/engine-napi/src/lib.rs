@@ -8,3 +8,4 @@ pub mod data_plane;
 pub mod place;
 pub mod repository;
 pub mod repository_jobs;
+pub mod upkeep;

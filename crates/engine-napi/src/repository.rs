@@ -6,13 +6,16 @@ use std::time::Duration;
 use napi::Result;
 use napi::bindgen_prelude::{Env, PromiseRaw};
 use napi_derive::napi;
-use sendense_engine::{CaptureSessionOptions, RestoreOptions};
+use sendense_engine::{CaptureSessionOptions, CheckOptions, RestoreOptions};
 
 use crate::capture_session::CaptureSession;
 use crate::convert::{number, rejection, unsigned};
 use crate::data_plane::DataPlane;
 use crate::place::RepositoryLocation;
-use crate::repository_jobs::{CheckJob, RestoreJob, VerifyJob};
+use crate::repository_jobs::{CheckJob, CopyJob, PruneJob, RepairJob, RestoreJob, VerifyJob};
+use crate::upkeep::{
+    PruneOptions, RepositoryKey, RepositoryLock, RepositoryStatistics, RestorePointProtection,
+};
 
 /// See `RestorePointInfo` in packages/engine.
 #[napi(object, object_from_js = false)]
@@ -170,8 +173,83 @@ impl Repository {
 
     /// Prepares a check.
     #[napi]
-    pub fn check(&self, read_data: bool) -> CheckJob {
-        CheckJob::new(self.0.clone(), read_data)
+    pub fn check(&self, read_data: bool, sample_percent: Option<f64>) -> CheckJob {
+        CheckJob::new(self.0.clone(), CheckOptions { read_data, sample_percent })
+    }
+
+    /// Prepares a prune.
+    #[napi]
+    pub fn prune(&self, options: PruneOptions) -> Result<PruneJob> {
+        Ok(PruneJob::new(self.0.clone(), options.to_engine()?))
+    }
+
+    /// Prepares a copy.
+    #[napi]
+    pub fn copy_to(&self, target: &Repository, restore_point_ids: Vec<String>) -> CopyJob {
+        CopyJob::new(self.0.clone(), target.0.clone(), restore_point_ids)
+    }
+
+    /// Prepares a repair out of what is there.
+    #[napi]
+    pub fn repair(&self, dry_run: bool) -> RepairJob {
+        RepairJob::new(self.0.clone(), None, dry_run)
+    }
+
+    /// Prepares a repair with the help of a second repository.
+    #[napi]
+    pub fn repair_from(&self, source: &Repository, dry_run: bool) -> RepairJob {
+        RepairJob::new(self.0.clone(), Some(source.0.clone()), dry_run)
+    }
+
+    /// How much it holds, and what that costs.
+    #[napi]
+    pub async fn statistics(&self) -> Result<RepositoryStatistics> {
+        self.0.statistics().await.map(Into::into).map_err(rejection)
+    }
+
+    /// All keys.
+    #[napi]
+    pub async fn keys(&self) -> Result<Vec<RepositoryKey>> {
+        let keys = self.0.keys().await.map_err(rejection)?;
+        Ok(keys.into_iter().map(Into::into).collect())
+    }
+
+    /// Makes a key for another password.
+    #[napi]
+    pub async fn add_key(&self, password: String) -> Result<String> {
+        self.0.add_key(&Secret::new(password)).await.map_err(rejection)
+    }
+
+    /// Removes a key.
+    #[napi]
+    pub async fn remove_key(&self, id: String) -> Result<()> {
+        self.0.remove_key(&id).await.map_err(rejection)
+    }
+
+    /// Replaces the password.
+    #[napi]
+    pub async fn change_password(&self, password: String) -> Result<()> {
+        self.0.change_password(&Secret::new(password)).await.map_err(rejection)
+    }
+
+    /// All locks.
+    #[napi]
+    pub async fn locks(&self) -> Result<Vec<RepositoryLock>> {
+        let locks = self.0.locks().await.map_err(rejection)?;
+        Ok(locks.into_iter().map(Into::into).collect())
+    }
+
+    /// Removes the locks of the dead.
+    #[napi]
+    pub async fn remove_stale_locks(&self) -> Result<i64> {
+        self.0.remove_stale_locks().await.map(number).map_err(rejection)
+    }
+
+    /// Until when a restore point cannot be removed.
+    #[napi]
+    pub async fn protection(&self, restore_point_id: String) -> Result<Option<RestorePointProtection>> {
+        let protection = self.0.protection(&restore_point_id).await.map_err(rejection)?;
+        Ok(protection.map(Into::into))
     }
 
     /// Prepares a restore.

@@ -1,15 +1,18 @@
 //! Long operations on a repository.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use napi::Result;
 use napi_derive::napi;
 use sendense_engine::{
-    Repository, RestoreCounters, RestoreOptions, RestoreProgress, VerifyCounters, VerifyProgress,
+    CheckOptions, CopyProgress, PruneOptions, PruneProgress, Repository, RestoreCounters, RestoreOptions,
+    RestoreProgress, Sampled, VerifyCounters, VerifyProgress,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::convert::{number, rejection};
+use crate::upkeep::{CopyReport, CopySample, PruneReport, PruneSample, RepairReport};
 
 /// See `VerifyCounters` in packages/engine.
 #[napi(object, object_from_js = false)]
@@ -35,6 +38,9 @@ pub struct CheckReport {
     pub packs: i64,
     pub chunks: i64,
     pub restore_points: i64,
+    pub read_packs: i64,
+    pub read_bytes: i64,
+    pub read_ms: i64,
     pub problems: Vec<String>,
 }
 
@@ -56,131 +62,182 @@ pub struct RestoreReport {
     pub written_bytes: i64,
 }
 
-/// Reads a restore point.
-#[napi]
-pub struct VerifyJob {
-    repository: Repository,
-    restore_point_id: String,
-    counters: Arc<VerifyCounters>,
+/// An operation that has begun.
+type Running<Report> = Pin<Box<dyn Future<Output = sendense_engine::Result<Report>> + Send>>;
+
+/// What every long operation is: it runs once, can be ended, and is sampled meanwhile.
+struct Operation<Report, Sample> {
+    run: Box<dyn Fn() -> Running<Report> + Send + Sync>,
+    sample: Box<dyn Fn() -> Sample + Send + Sync>,
     cancel: CancellationToken,
+}
+
+/// Makes a class of JavaScript of each operation: a class of ours cannot have parameters of type there.
+macro_rules! jobs {
+    ($($(#[$doc:meta])* $name:ident, $report:ident, $sample:ident;)*) => { $(
+        $(#[$doc])*
+        #[napi]
+        pub struct $name(Operation<$report, $sample>);
+
+        #[napi]
+        impl $name {
+            /// Runs until done, or cancelled.
+            #[napi]
+            pub async fn run(&self) -> Result<$report> {
+                (self.0.run)().await.map_err(rejection)
+            }
+
+            /// Ends it soon.
+            #[napi]
+            pub fn cancel(&self) {
+                self.0.cancel.cancel();
+            }
+
+            /// How far it is.
+            #[napi]
+            pub fn counters(&self) -> $sample {
+                (self.0.sample)()
+            }
+        }
+
+        impl $name {
+            /// Prepares the operation. `run` and `sample` get the same counters.
+            fn prepare<C, F>(
+                counters: C,
+                run: impl Fn(Arc<C>, CancellationToken) -> F + Send + Sync + 'static,
+                sample: impl Fn(&C) -> $sample + Send + Sync + 'static,
+            ) -> Self
+            where
+                C: Send + Sync + 'static,
+                F: Future<Output = sendense_engine::Result<$report>> + Send + 'static,
+            {
+                let (counters, cancel) = (Arc::new(counters), CancellationToken::new());
+                let (sampled, token) = (Arc::clone(&counters), cancel.clone());
+                Self(Operation {
+                    run: Box::new(move || Box::pin(run(Arc::clone(&counters), token.clone()))),
+                    sample: Box::new(move || sample(&sampled)),
+                    cancel,
+                })
+            }
+        }
+    )* };
+}
+
+jobs! {
+    /// Reads a restore point.
+    VerifyJob, VerifyReport, VerifySample;
+    /// Checks a repository.
+    CheckJob, CheckReport, VerifySample;
+    /// Restores a disk.
+    RestoreJob, RestoreReport, RestoreSample;
+    /// Removes what nobody needs.
+    PruneJob, PruneReport, PruneSample;
+    /// Copies restore points to another repository.
+    CopyJob, CopyReport, CopySample;
+    /// Repairs a repository.
+    RepairJob, RepairReport, VerifySample;
+}
+
+fn verify_sample(counters: &VerifyCounters) -> VerifySample {
+    counters.progress().into()
 }
 
 impl VerifyJob {
     pub(crate) fn new(repository: Repository, restore_point_id: String) -> Self {
-        Self { repository, restore_point_id, counters: Arc::default(), cancel: CancellationToken::new() }
+        let run = move |counters: Arc<VerifyCounters>, cancel: CancellationToken| {
+            let (repository, id) = (repository.clone(), restore_point_id.clone());
+            async move { repository.verify(&id, &counters, &cancel).await.map(Into::into) }
+        };
+        Self::prepare(VerifyCounters::default(), run, verify_sample)
     }
-}
-
-#[napi]
-impl VerifyJob {
-    /// Runs until done, or cancelled.
-    #[napi]
-    pub async fn run(&self) -> Result<VerifyReport> {
-        let verify = self.repository.verify(&self.restore_point_id, &self.counters, &self.cancel);
-        let report = verify.await.map_err(rejection)?;
-        Ok(VerifyReport {
-            chunks: number(report.chunks),
-            bytes: number(report.bytes),
-            damaged: report.damaged,
-        })
-    }
-
-    /// Ends it soon.
-    #[napi]
-    pub fn cancel(&self) {
-        self.cancel.cancel();
-    }
-
-    /// How far it is.
-    #[napi]
-    pub fn counters(&self) -> VerifySample {
-        self.counters.progress().into()
-    }
-}
-
-/// Checks a repository.
-#[napi]
-pub struct CheckJob {
-    repository: Repository,
-    read_data: bool,
-    counters: Arc<VerifyCounters>,
-    cancel: CancellationToken,
 }
 
 impl CheckJob {
-    pub(crate) fn new(repository: Repository, read_data: bool) -> Self {
-        Self { repository, read_data, counters: Arc::default(), cancel: CancellationToken::new() }
+    pub(crate) fn new(repository: Repository, options: CheckOptions) -> Self {
+        let run = move |counters: Arc<VerifyCounters>, cancel: CancellationToken| {
+            let repository = repository.clone();
+            async move { repository.check(options, &counters, &cancel).await.map(Into::into) }
+        };
+        Self::prepare(VerifyCounters::default(), run, verify_sample)
     }
-}
-
-#[napi]
-impl CheckJob {
-    /// Runs until done, or cancelled.
-    #[napi]
-    pub async fn run(&self) -> Result<CheckReport> {
-        let check = self.repository.check(self.read_data, &self.counters, &self.cancel);
-        let report = check.await.map_err(rejection)?;
-        Ok(CheckReport {
-            packs: number(report.packs),
-            chunks: number(report.chunks),
-            restore_points: number(report.restore_points),
-            problems: report.problems,
-        })
-    }
-
-    /// Ends it soon.
-    #[napi]
-    pub fn cancel(&self) {
-        self.cancel.cancel();
-    }
-
-    /// How far it is.
-    #[napi]
-    pub fn counters(&self) -> VerifySample {
-        self.counters.progress().into()
-    }
-}
-
-/// Restores a disk.
-#[napi]
-pub struct RestoreJob {
-    repository: Repository,
-    options: RestoreOptions,
-    counters: Arc<RestoreCounters>,
-    cancel: CancellationToken,
 }
 
 impl RestoreJob {
     pub(crate) fn new(repository: Repository, options: RestoreOptions) -> Self {
-        Self { repository, options, counters: Arc::default(), cancel: CancellationToken::new() }
+        let options = Arc::new(options);
+        let run = move |counters: Arc<RestoreCounters>, cancel: CancellationToken| {
+            let (repository, options) = (repository.clone(), Arc::clone(&options));
+            async move { repository.restore_disk(&options, &counters, &cancel).await.map(Into::into) }
+        };
+        Self::prepare(RestoreCounters::default(), run, |counters| counters.progress().into())
     }
 }
 
-#[napi]
-impl RestoreJob {
-    /// Runs until done, or cancelled.
-    #[napi]
-    pub async fn run(&self) -> Result<RestoreReport> {
-        let restore = self.repository.restore_disk(&self.options, &self.counters, &self.cancel);
-        let report = restore.await.map_err(rejection)?;
-        Ok(RestoreReport {
+impl PruneJob {
+    pub(crate) fn new(repository: Repository, options: PruneOptions) -> Self {
+        let run = move |counters: Arc<Sampled<PruneProgress>>, cancel: CancellationToken| {
+            let repository = repository.clone();
+            async move { repository.prune(&options, &counters, &cancel).await.map(Into::into) }
+        };
+        Self::prepare(Sampled::default(), run, |counters| counters.progress().into())
+    }
+}
+
+impl CopyJob {
+    pub(crate) fn new(source: Repository, target: Repository, restore_point_ids: Vec<String>) -> Self {
+        let ids = Arc::new(restore_point_ids);
+        let run = move |counters: Arc<Sampled<CopyProgress>>, cancel: CancellationToken| {
+            let (source, target, ids) = (source.clone(), target.clone(), Arc::clone(&ids));
+            async move { source.copy_to(&target, &ids, &counters, &cancel).await.map(Into::into) }
+        };
+        Self::prepare(Sampled::default(), run, |counters| counters.progress().into())
+    }
+}
+
+impl RepairJob {
+    pub(crate) fn new(repository: Repository, source: Option<Repository>, dry_run: bool) -> Self {
+        let run = move |counters: Arc<VerifyCounters>, cancel: CancellationToken| {
+            let (repository, source) = (repository.clone(), source.clone());
+            async move { repository.repair(source.as_ref(), dry_run, &counters, &cancel).await.map(Into::into) }
+        };
+        Self::prepare(VerifyCounters::default(), run, verify_sample)
+    }
+}
+
+impl From<sendense_engine::VerifyReport> for VerifyReport {
+    fn from(report: sendense_engine::VerifyReport) -> Self {
+        Self { chunks: number(report.chunks), bytes: number(report.bytes), damaged: report.damaged }
+    }
+}
+
+impl From<sendense_engine::CheckReport> for CheckReport {
+    fn from(report: sendense_engine::CheckReport) -> Self {
+        Self {
+            packs: number(report.packs),
+            chunks: number(report.chunks),
+            restore_points: number(report.restore_points),
+            read_packs: number(report.read_packs),
+            read_bytes: number(report.read_bytes),
+            read_ms: i64::try_from(report.read_time.as_millis()).unwrap_or(i64::MAX),
+            problems: report.problems,
+        }
+    }
+}
+
+impl From<sendense_engine::RestoreReport> for RestoreReport {
+    fn from(report: sendense_engine::RestoreReport) -> Self {
+        Self {
             path: report.path.to_string_lossy().into_owned(),
             size_bytes: number(report.size_bytes),
             written_bytes: number(report.written_bytes),
-        })
+        }
     }
+}
 
-    /// Ends it soon.
-    #[napi]
-    pub fn cancel(&self) {
-        self.cancel.cancel();
-    }
-
-    /// How far it is.
-    #[napi]
-    pub fn counters(&self) -> RestoreSample {
-        let RestoreProgress { logical_bytes, done_bytes, written_bytes } = self.counters.progress();
-        RestoreSample {
+impl From<RestoreProgress> for RestoreSample {
+    fn from(progress: RestoreProgress) -> Self {
+        let RestoreProgress { logical_bytes, done_bytes, written_bytes } = progress;
+        Self {
             logical_bytes: number(logical_bytes),
             done_bytes: number(done_bytes),
             written_bytes: number(written_bytes),

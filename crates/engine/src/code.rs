@@ -83,6 +83,8 @@ codes! {
     RepositoryQuotaExceeded = "repository-quota-exceeded", 507;
     /// What is left of the place is kept for finishing what is under way.
     RepositoryLowSpace = "repository-low-space", 507;
+    /// The key is the one in use, or the last one.
+    RepositoryKeyLast = "repository-key-last", 409;
     /// The place gives no answer.
     StorageUnreachable = "storage-unreachable", 503;
     /// The place does not accept who we say we are.

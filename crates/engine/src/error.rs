@@ -187,6 +187,9 @@ fn code_of_repository(error: &sendense_repo::Error) -> Code {
         | Repo::ChunkMissing { .. }
         | Repo::TreeMissing { .. }
         | Repo::PackMissing { .. } => Code::RepositoryDamaged,
+        Repo::RepairNeeded { .. } => Code::RepositoryDamaged,
+        Repo::KeyNeeded { .. } => Code::RepositoryKeyLast,
+        Repo::KeyMissing { .. } => Code::RequestInvalid,
         Repo::Closed => Code::TicketInvalid,
         Repo::Cancelled => Code::Cancelled,
         Repo::Storage(storage) => code_of_storage(storage.kind()),

@@ -15,6 +15,7 @@ mod repository;
 mod restore;
 mod restore_point;
 mod tls;
+mod upkeep;
 pub mod wire;
 mod zero_ids;
 
@@ -35,7 +36,11 @@ pub use reports::{
 pub use repository::Repository;
 pub use restore::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport};
 pub use sendense_disk::Extent;
-pub use sendense_repo::{ChunkId, Secret};
-pub use sendense_storage::{ProtectionMode, ProtectionPolicy};
+pub use sendense_repo::{
+    BlockedBy, CheckOptions, ChunkId, CopyProgress, CopyReport, KeyInfo, LockInfo, LockRole, Packs,
+    PruneOptions, PruneProgress, PruneReport, RepairReport, Secret, Statistics,
+};
+pub use sendense_storage::{Protection, ProtectionMode, ProtectionPolicy};
 pub use sendense_storage_remote::{ObjectLockProbe, PlaceProbe, S3Settings};
 pub use tls::CertificatePin;
+pub use upkeep::Sampled;

@@ -1,7 +1,7 @@
 //! What a repository tells about itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A restore point in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,12 @@ pub struct CheckReport {
     pub chunks: u64,
     /// Restore points that were walked through.
     pub restore_points: u64,
+    /// Packs that were read to the last byte, decrypted and hashed: a share of them for a sample.
+    pub read_packs: u64,
+    /// Their bytes.
+    pub read_bytes: u64,
+    /// How long reading them took.
+    pub read_time: Duration,
     /// What is wrong, in words.
     pub problems: Vec<String>,
 }

@@ -55,6 +55,10 @@ impl Repository {
         Ok(Self::new(sendense_repo::Repository::open(storage, password).await?))
     }
 
+    pub(crate) fn repo(&self) -> &sendense_repo::Repository {
+        &self.inner
+    }
+
     /// The id in its config: the same wherever it is mounted.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -198,14 +202,14 @@ impl Repository {
     /// `repository-unavailable`, and [`Error::Cancelled`].
     pub async fn check(
         &self,
-        read_data: bool,
+        options: CheckOptions,
         counters: &VerifyCounters,
         cancel: &CancellationToken,
     ) -> Result<CheckReport> {
         let progress = |progress: sendense_repo::CheckProgress| {
             counters.set(progress.checked_bytes, progress.total_bytes);
         };
-        let report = self.inner.check(CheckOptions { read_data }, &progress, cancel).await?;
+        let report = self.inner.check(options, &progress, cancel).await?;
         let problems = report.problems.iter().map(ToString::to_string);
         let points = report.damaged_restore_points.iter();
         let points = points.map(|point| format!("Restore point {} cannot be read completely", point.id));
@@ -213,6 +217,9 @@ impl Repository {
             packs: report.packs,
             chunks: report.blobs,
             restore_points: report.restore_points,
+            read_packs: report.read_packs,
+            read_bytes: report.read_bytes,
+            read_time: report.read_time,
             problems: problems.chain(points).collect(),
         })
     }

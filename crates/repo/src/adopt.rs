@@ -56,7 +56,8 @@ pub(crate) async fn adopt_orphan_packs(
     released.map(|()| report)
 }
 
-async fn adopt(repository: &Inner, cancel: &CancellationToken) -> Result<AdoptReport> {
+/// As [`adopt_orphan_packs`], under a lock of the caller.
+pub(crate) async fn adopt(repository: &Inner, cancel: &CancellationToken) -> Result<AdoptReport> {
     repository.catalog.refresh().await?;
     let orphans = repository.catalog.verify_packs().await?.orphans;
     let mut report = AdoptReport::default();

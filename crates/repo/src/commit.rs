@@ -50,10 +50,26 @@ pub(crate) async fn commit(
     let trees = store_trees(repository, &point).await?;
     repository.packer.flush(mark).await?;
 
-    let generation = prove(repository, lock, &point.files, &trees.all, generation).await?;
-    protect(repository, needed(&point.files, &trees.all)).await?;
-    let id = write_snapshot(repository, &point, trees.root).await?;
-    match prove_again(repository, lock, &point.files, &trees.all, generation).await {
+    let snapshot = snapshot_file(&point, trees.root);
+    publish(repository, lock, &point.files, &trees.all, Some(generation), &snapshot).await
+}
+
+/// Steps 4 to 7, for a restore point of which everything is durable. The content is not looked at again where it was
+/// proved to be there for that generation of the index.
+pub(crate) async fn publish(
+    repository: &Arc<Inner>,
+    lock: &HeldLock,
+    files: &[NewFile],
+    trees: &[TreeId],
+    proved: Option<u64>,
+    snapshot: &SnapshotFile,
+) -> Result<SnapshotId> {
+    let proved = prove(repository, lock, files, trees, proved).await?;
+    protect(repository, needed(files, trees)).await?;
+    let file = sealed_json::seal(&repository.key, snapshot)?;
+    repository.storage.write(FileKind::Snapshot, &file.id, file.content).await?;
+    let id = SnapshotId::from(file.id);
+    match prove_again(repository, lock, files, trees, proved).await {
         Err(error) if is_lie(&error) => {
             repository.storage.remove(FileKind::Snapshot, &id.into()).await?;
             Err(error)
@@ -73,21 +89,21 @@ async fn prove(
     lock: &HeldLock,
     files: &[NewFile],
     trees: &[TreeId],
-    mut proved: u64,
+    mut proved: Option<u64>,
 ) -> Result<u64> {
     for _ in 0..PROOFS_MAX {
         repository.catalog.refresh().await?;
         let generation = repository.catalog.generation();
         let listing = repository.catalog.verify_packs().await?;
         lock.confirm().await?;
-        let is_unchanged = generation == proved && listing.missing.is_empty();
+        let is_unchanged = proved == Some(generation) && listing.missing.is_empty();
         let files = if is_unchanged { &[] } else { files };
         if !check_or_rescue(repository, files, trees)? {
             return Ok(generation);
         }
         // What was taken back must be named by an index file, and then still be there.
         repository.catalog.write_index().await?;
-        proved = generation;
+        proved = Some(generation);
     }
     Err(Error::LockLost)
 }
@@ -104,7 +120,7 @@ async fn prove_again(
     lock.confirm().await?;
     repository.catalog.refresh().await?;
     if repository.catalog.generation() != proved {
-        prove(repository, lock, files, trees, proved).await?;
+        prove(repository, lock, files, trees, Some(proved)).await?;
     }
     Ok(())
 }
@@ -180,11 +196,12 @@ fn find(index: &Index, kind: BlobKind, id: &[u8; 32]) -> Result<Option<PackedBlo
     }
 }
 
-async fn write_snapshot(repository: &Inner, point: &NewRestorePoint, tree: TreeId) -> Result<SnapshotId> {
-    let document = SnapshotFile {
+fn snapshot_file(point: &NewRestorePoint, tree: TreeId) -> SnapshotFile {
+    SnapshotFile {
         time: point.time,
         parent: point.parent,
         tree,
+        original: None,
         paths: vec![format!("/{}", point.directory)],
         hostname: point.hostname.clone(),
         username: point.username.clone(),
@@ -192,8 +209,5 @@ async fn write_snapshot(repository: &Inner, point: &NewRestorePoint, tree: TreeI
         gid: host::gid(),
         tags: point.tags.clone(),
         program_version: PROGRAM.into(),
-    };
-    let file = sealed_json::seal(&repository.key, &document)?;
-    repository.storage.write(FileKind::Snapshot, &file.id, file.content).await?;
-    Ok(file.id.into())
+    }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use sendense_storage::{ErrorKind, FileKind};
 
-use crate::{ChunkId, PackId, SnapshotId, TreeId};
+use crate::{ChunkId, KeyId, PackId, SnapshotId, TreeId};
 
 /// What the crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -124,6 +124,18 @@ pub enum Error {
         message: String,
         /// Its kind.
         kind: ErrorKind,
+    },
+    /// There is no such key.
+    #[error("There is no key {id}")]
+    KeyMissing {
+        /// The key.
+        id: KeyId,
+    },
+    /// The key is the one in use. Open the repository with another one to remove it.
+    #[error("Key {id} is in use and cannot be removed")]
+    KeyNeeded {
+        /// The key.
+        id: KeyId,
     },
     /// A pack that a new restore point needs is not protected for as long as it must be.
     #[error("The storage does not protect pack {id} for as long as it should")]

@@ -23,7 +23,9 @@ const KEYS_MAX: usize = 20;
 #[derive(Serialize, Deserialize)]
 struct KeyFile {
     created: String,
+    #[serde(default)]
     username: String,
+    #[serde(default)]
     hostname: String,
     kdf: String,
     #[serde(rename = "N")]
@@ -34,16 +36,48 @@ struct KeyFile {
     data: String,
 }
 
+/// What a key file says of itself, for people.
+pub(crate) struct Described {
+    pub(crate) created_at: Option<SystemTime>,
+    pub(crate) username: String,
+    pub(crate) hostname: String,
+}
+
 /// Makes the key file that opens `master` with `password`, and writes it.
-pub(crate) async fn create(storage: &dyn Storage, master: &Key, password: &Secret, kdf: Kdf) -> Result<()> {
+pub(crate) async fn create(
+    storage: &dyn Storage,
+    master: &Key,
+    password: &Secret,
+    kdf: Kdf,
+) -> Result<KeyId> {
     let (master, password) = (master.clone(), password.clone());
     let content = blocking(move || seal(&master, &password, kdf)).await?;
-    storage.write(FileKind::Key, &KeyId::of(&content).into(), content).await?;
-    Ok(())
+    let id = KeyId::of(&content);
+    storage.write(FileKind::Key, &id.into(), content).await?;
+    Ok(id)
+}
+
+/// Reads who made a key file, and when.
+pub(crate) async fn describe(storage: &dyn Storage, id: KeyId) -> Result<Described> {
+    let content = storage.read(FileKind::Key, &id.into()).await?;
+    let file: KeyFile =
+        serde_json::from_slice(&content).map_err(|error| Error::damaged(FileKind::Key, &id, &error))?;
+    Ok(Described {
+        created_at: timestamp::parse(&file.created),
+        username: file.username,
+        hostname: file.hostname,
+    })
+}
+
+/// Whether the password opens this key file.
+pub(crate) async fn opens(storage: &dyn Storage, id: KeyId, password: &Secret) -> Result<bool> {
+    let content = storage.read(FileKind::Key, &id.into()).await?;
+    let password = password.clone();
+    blocking(move || open(id, &content, &password).map(|key| key.is_some())).await
 }
 
 /// Finds the key that the password opens.
-pub(crate) async fn find(storage: &dyn Storage, password: &Secret) -> Result<Key> {
+pub(crate) async fn find(storage: &dyn Storage, password: &Secret) -> Result<(KeyId, Key)> {
     let mut files = storage.list(FileKind::Key).await?;
     files.sort_unstable();
     let mut failure = Error::WrongPassword;
@@ -51,7 +85,7 @@ pub(crate) async fn find(storage: &dyn Storage, password: &Secret) -> Result<Key
         let content = storage.read(FileKind::Key, &file.id).await?;
         let (id, password) = (KeyId::from(file.id), password.clone());
         match blocking(move || open(id, &content, &password)).await {
-            Ok(Some(key)) => return Ok(key),
+            Ok(Some(key)) => return Ok((id, key)),
             Ok(None) => {}
             // Another key may open; if none does, the damaged one may be the reason.
             Err(error) => failure = error,

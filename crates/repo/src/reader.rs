@@ -201,7 +201,7 @@ pub(crate) fn open_blob(key: &Key, blob: &PackedBlob, sealed: Bytes) -> Result<B
 }
 
 /// A frame must become exactly as long as the index says, and cannot make us use more memory than that.
-fn decompress(frame: &[u8], plain_bytes: usize) -> Result<Vec<u8>, &'static str> {
+pub(crate) fn decompress(frame: &[u8], plain_bytes: usize) -> Result<Vec<u8>, &'static str> {
     let plain = zstd::bulk::decompress(frame, plain_bytes).map_err(|_| "it does not decompress")?;
     if plain.len() == plain_bytes { Ok(plain) } else { Err("it decompresses to a wrong length") }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -15,9 +15,9 @@ use crate::config::Config;
 use crate::crypto::{Kdf, Key};
 use crate::packing::{Packer, Tuning};
 use crate::{
-    AdoptReport, CheckOptions, CheckProgress, CheckReport, ChunkId, DiskContent, Error, FileEntry, LockInfo,
-    LockTiming, PackId, PruneOptions, PruneProgress, PruneReport, RestorePoint, Result, Secret, SnapshotId,
-    VerifyProgress, VerifyReport, Writer, WriterOptions, adopt, check, key_file, lock, prune, sealed_json,
+    AdoptReport, CheckOptions, CheckProgress, CheckReport, ChunkId, DiskContent, Error, FileEntry, KeyId,
+    LockTiming, PackId, RestorePoint, Result, Secret, SnapshotId, VerifyProgress, VerifyReport, Writer,
+    WriterOptions, adopt, check, key_file, lock, sealed_json,
 };
 
 /// Small files that are read at a time.
@@ -35,7 +35,7 @@ pub struct InitOptions {
 /// An open repository. Clones are cheap and share everything.
 #[derive(Clone)]
 pub struct Repository {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
@@ -43,9 +43,21 @@ pub(crate) struct Inner {
     pub(crate) key: Key,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) packer: Packer,
+    /// The key that the password opened.
+    pub(crate) key_id: Mutex<KeyId>,
+    /// Bytes of the files of restore points that were looked at.
+    sizes: Mutex<HashMap<SnapshotId, u64>>,
+    /// What the last prune has found to be wasted.
+    pub(crate) unused_bytes: Mutex<Option<u64>>,
     /// Until when packs are protected, as far as it was asked.
     pub(crate) protected: Mutex<HashMap<PackId, SystemTime>>,
     config: Config,
+}
+
+impl Inner {
+    pub(crate) fn sizes(&self) -> MutexGuard<'_, HashMap<SnapshotId, u64>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Repository {
@@ -57,7 +69,10 @@ impl Repository {
         storage.create().await?;
         // Keys without config are left of an attempt that failed, or of a config that was lost. In the second case
         // a new config would make the packs look like garbage.
-        let is_taken = storage.is_initialised().await? || !storage.list(FileKind::Snapshot).await?.is_empty();
+        let mut is_taken = storage.is_initialised().await?;
+        for kind in [FileKind::Snapshot, FileKind::Index, FileKind::Pack] {
+            is_taken = is_taken || !storage.list(kind).await?.is_empty();
+        }
         if is_taken {
             return Err(Error::AlreadyARepository { location: storage.location() });
         }
@@ -65,10 +80,10 @@ impl Repository {
             storage.remove(FileKind::Key, &leftover.id).await?;
         }
         let (key, config) = (Key::random(), Config::random());
-        key_file::create(&*storage, &key, password, options.kdf).await?;
+        let key_id = key_file::create(&*storage, &key, password, options.kdf).await?;
         let sealed = sealed_json::seal_config(&key, &config)?;
         storage.write(FileKind::Config, &FileId::CONFIG, sealed).await?;
-        Self::load(storage, key, config, options.tuning).await
+        Self::load(storage, (key_id, key), config, options.tuning).await
     }
 
     /// Opens a repository and reads its index.
@@ -88,19 +103,33 @@ impl Repository {
         if !storage.is_initialised().await? {
             return Err(Error::NotARepository { location: storage.location() });
         }
-        let key = key_file::find(&*storage, password).await?;
+        let (key_id, key) = key_file::find(&*storage, password).await?;
         let sealed = storage.read(FileKind::Config, &FileId::CONFIG).await?;
         let config = sealed_json::open_config::<Config>(&key, &sealed)?.check()?;
-        Self::load(storage, key, config, tuning).await
+        Self::load(storage, (key_id, key), config, tuning).await
     }
 
-    async fn load(storage: Arc<dyn Storage>, key: Key, config: Config, tuning: Tuning) -> Result<Self> {
+    async fn load(
+        storage: Arc<dyn Storage>,
+        (key_id, key): (KeyId, Key),
+        config: Config,
+        tuning: Tuning,
+    ) -> Result<Self> {
         let catalog = Arc::new(Catalog::new(Arc::clone(&storage), key.clone()));
         catalog.refresh().await?;
         let packer = Packer::new(Arc::clone(&storage), Arc::clone(&catalog), key.clone(), tuning);
-        Ok(Self {
-            inner: Arc::new(Inner { storage, key, catalog, packer, protected: Mutex::default(), config }),
-        })
+        let inner = Inner {
+            storage,
+            key,
+            key_id: Mutex::new(key_id),
+            catalog,
+            packer,
+            protected: Mutex::default(),
+            sizes: Mutex::default(),
+            unused_bytes: Mutex::default(),
+            config,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The id that the repository got when it was made; restic shows its first digits.
@@ -257,30 +286,6 @@ impl Repository {
             return Err(Error::RestorePointMissing { id: *id });
         }
         Ok(self.inner.storage.remove(FileKind::Snapshot, &(*id).into()).await?)
-    }
-
-    /// Removes what no restore point needs, in two phases of which the second comes a day later: see
-    /// [`PruneOptions::grace`]. Works beside any number of writers, and takes a lock meanwhile that only other prunes
-    /// respect.
-    ///
-    /// # Errors
-    /// [`Error::Locked`]; [`Error::RepairNeeded`] when something cannot be read without which nobody can say what is
-    /// garbage; [`Error::LockLost`], [`Error::Cancelled`], and what the storage says.
-    pub async fn prune(
-        &self,
-        options: &PruneOptions,
-        progress: &(dyn Fn(PruneProgress) + Send + Sync),
-        cancel: &CancellationToken,
-    ) -> Result<PruneReport> {
-        prune::prune(&self.inner, options, progress, cancel).await
-    }
-
-    /// All locks, the oldest first.
-    ///
-    /// # Errors
-    /// What the storage says.
-    pub async fn locks(&self) -> Result<Vec<LockInfo>> {
-        lock::infos(&*self.inner.storage, &self.inner.key).await
     }
 
     /// Removes the locks that restic's rules call stale: not refreshed for half an hour, or of a process of this

@@ -14,6 +14,9 @@ pub(crate) struct SnapshotFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<SnapshotId>,
     pub(crate) tree: TreeId,
+    /// The restore point that this one is a copy of, in whatever repository that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) original: Option<SnapshotId>,
     #[serde(default, deserialize_with = "null_as_empty")]
     pub(crate) paths: Vec<String>,
     #[serde(default)]

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use crate::blocking::blocking;
-use crate::commit::commit;
+use crate::commit::{commit, publish};
 use crate::lock::{HeldLock, LockTiming};
 use crate::packing::{Added, FailureMark};
 use crate::repository::Inner;
-use crate::{ChunkId, Error, NewRestorePoint, Result, SnapshotId};
+use crate::snapshot_file::SnapshotFile;
+use crate::{ChunkId, Error, NewFile, NewRestorePoint, Result, SnapshotId, TreeId};
 
 /// Metadata is written once and read often.
 const LEVEL: i32 = 3;
@@ -127,6 +128,19 @@ impl Writer {
             let _ = held.release().await;
         }
         Ok(id)
+    }
+
+    /// Makes a restore point of blobs that were added, and leaves the writer open.
+    pub(crate) async fn publish(
+        &self,
+        files: &[NewFile],
+        trees: &[TreeId],
+        snapshot: &SnapshotFile,
+    ) -> Result<SnapshotId> {
+        let lock = self.lock.lock().await;
+        let held = lock.as_ref().ok_or(Error::Closed)?;
+        held.check().await?;
+        publish(&self.repository, held, files, trees, None, snapshot).await
     }
 
     /// Ends without a restore point. What was added is made durable, so that a repeated capture finds it.

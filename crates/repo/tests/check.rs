@@ -13,7 +13,7 @@ use sendense_storage::{FileId, FileKind, MemoryStorage, Storage};
 use support::*;
 use tokio_util::sync::CancellationToken;
 
-const READ_DATA: CheckOptions = CheckOptions { read_data: true };
+const READ_DATA: CheckOptions = CheckOptions { read_data: true, sample_percent: None };
 
 async fn check(repository: &Repository, options: CheckOptions) -> CheckReport {
     repository.check(options, &|_| {}, &CancellationToken::new()).await.unwrap()

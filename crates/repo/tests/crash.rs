@@ -240,8 +240,13 @@ async fn an_adoption_that_dies_at_any_operation_can_be_repeated() {
         let repository = reopen(inner).await;
         repository.adopt_orphan_packs(quick_writer().lock, &CancellationToken::new()).await.unwrap();
         vm.assert_no_lie(&repository, base).await;
-        let report =
-            repository.check(CheckOptions { read_data: true }, &|_| {}, &CancellationToken::new()).await;
+        let report = repository
+            .check(
+                CheckOptions { read_data: true, ..CheckOptions::default() },
+                &|_| {},
+                &CancellationToken::new(),
+            )
+            .await;
         let report = report.unwrap();
         assert!(report.is_healthy() && report.orphan_packs == 0, "{nth}: {report:?}");
         nth += 1;

@@ -95,8 +95,14 @@ async fn the_golden_repository_is_read_as_on_the_day_it_was_written() {
     let files = repository.files(&points[2].id).await.unwrap();
     let path = files.iter().find(|file| file.path.ends_with("by-restic.bin")).unwrap().path.clone();
     assert!(read_file(&repository, &points[2].id, &path).await.unwrap() == disks()[1]);
-    let report =
-        repository.check(CheckOptions { read_data: true }, &|_| {}, &CancellationToken::new()).await.unwrap();
+    let report = repository
+        .check(
+            CheckOptions { read_data: true, ..CheckOptions::default() },
+            &|_| {},
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap();
     assert!(report.is_healthy() && report.restore_points == 3 && report.packs > 3, "{report:?}");
     Restic::new(copy.path()).check();
 }

@@ -41,7 +41,7 @@ async fn prune(repository: &Repository, options: PruneOptions) -> Result<PruneRe
 }
 
 async fn assert_healthy(repository: &Repository) {
-    let options = CheckOptions { read_data: true };
+    let options = CheckOptions { read_data: true, ..CheckOptions::default() };
     let report = repository.check(options, &|_| {}, &CancellationToken::new()).await.unwrap();
     assert!(report.is_healthy(), "{report:?}");
 }

@@ -378,8 +378,13 @@ async fn writers_beside_each_other_store_no_chunk_twice_and_every_point_is_whole
                     "seed {seed}"
                 );
             }
-            let report =
-                repository.check(CheckOptions { read_data: true }, &|_| {}, &CancellationToken::new()).await;
+            let report = repository
+                .check(
+                    CheckOptions { read_data: true, ..CheckOptions::default() },
+                    &|_| {},
+                    &CancellationToken::new(),
+                )
+                .await;
             let report = report.unwrap();
             assert!(report.is_healthy() && report.orphan_packs == 0, "seed {seed}: {report:?}");
             let trees = points.len() * 2;

@@ -32,6 +32,7 @@ export const ENGINE_ERROR_CODES = [
   'repository-full',
   'repository-quota-exceeded',
   'repository-low-space',
+  'repository-key-last',
   // Places of repositories.
   'storage-unreachable',
   'storage-credentials-wrong',

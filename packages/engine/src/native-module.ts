@@ -12,16 +12,27 @@ import type {
   CheckReport,
   CommitOptions,
   CommitReport,
+  CopyCounters,
+  CopyReport,
   DataPlaneOptions,
   DiskAreas,
   Extent,
   PlaceProbe,
+  PruneBlocked,
+  PruneCounters,
+  PruneOptions,
+  PruneReport,
+  RepairReport,
+  RepositoryKey,
   RepositoryLocation,
+  RepositoryLock,
   RepositoryPlace,
+  RepositoryStatistics,
   RepositoryStorage,
   RestoreCounters,
   RestoreDiskOptions,
   RestorePointInfo,
+  RestorePointProtection,
   RestoreReport,
   VerifyCounters,
   VerifyReport,
@@ -53,11 +64,35 @@ export interface NativeRepository {
     options: Omit<BeginCaptureOptions, 'dataPlane'>,
   ): Promise<NativeCaptureSession>
   verify(restorePointId: string): NativeJob<VerifyReport, VerifyCounters>
-  check(readData: boolean): NativeJob<CheckReport, VerifyCounters>
+  check(readData: boolean, samplePercent?: number): NativeJob<CheckReport, VerifyCounters>
+  prune(options: PruneOptions): NativeJob<NativePruneReport, PruneCounters>
+  copyTo(target: NativeRepository, restorePointIds: string[]): NativeJob<CopyReport, CopyCounters>
+  repair(dryRun: boolean): NativeJob<RepairReport, VerifyCounters>
+  repairFrom(source: NativeRepository, dryRun: boolean): NativeJob<RepairReport, VerifyCounters>
+  statistics(): Promise<NativeStatistics>
+  keys(): Promise<NativeKey[]>
+  addKey(password: string): Promise<string>
+  removeKey(id: string): Promise<void>
+  changePassword(password: string): Promise<void>
+  locks(): Promise<NativeLock[]>
+  removeStaleLocks(): Promise<number>
+  protection(restorePointId: string): Promise<NativeProtection | null>
   restoreDisk(disk: RestoreDiskOptions): NativeJob<RestoreReport, RestoreCounters>
   adoptOrphans(): Promise<AdoptReport>
   close(): Promise<void>
 }
+
+/** What is absent in Rust is absent here too, where our types say null. */
+export type NativePruneReport = Omit<PruneReport, 'blocked'> & { readonly blocked: NativePruneBlocked[] }
+export type NativePruneBlocked = Pick<PruneBlocked, 'by' | 'packs' | 'bytes'> & {
+  readonly untilMs?: number
+  readonly hostname?: string
+  readonly pid?: number
+}
+export type NativeStatistics = Omit<RepositoryStatistics, 'unusedBytes'> & { readonly unusedBytes?: number }
+export type NativeKey = Omit<RepositoryKey, 'createdAt'> & { readonly createdAtMs?: number }
+export type NativeLock = Omit<RepositoryLock, 'createdAt'> & { readonly createdAtMs: number }
+export type NativeProtection = Omit<RestorePointProtection, 'until'> & { readonly untilMs: number }
 
 export type NativeRestorePoint = Omit<RestorePointInfo, 'time'> & { readonly timeMs: number }
 

@@ -180,6 +180,10 @@ export interface CheckReport {
   readonly packs: number
   readonly chunks: number
   readonly restorePoints: number
+  /** What `readData` proved: packs that were read to the last byte, decrypted and hashed, their bytes, and the time it took. */
+  readonly readPacks: number
+  readonly readBytes: number
+  readonly readMs: number
   readonly problems: readonly string[]
 }
 
@@ -213,6 +217,172 @@ export interface AdoptReport {
   readonly chunks: number
 }
 
+export interface PruneOptions {
+  /** How long a pack stays marked before it is deleted. A day is what protects readers that take no lock. */
+  readonly graceMs: number
+  /** How far the clocks of writers and pruner may be apart; an hour by default, and at most half of the grace. */
+  readonly clockMarginMs?: number
+  /** The part of the kept packs that may consist of what nobody needs, 0 to 1. Beyond it packs are copied without it. */
+  readonly wasteRatioMax: number
+  readonly repackBytesMax?: number
+  /** Keeps everybody else out and deletes at once, for a place that is full; `repository-locked` while anybody works. */
+  readonly exclusive?: boolean
+  /** Says what would be done and changes nothing. */
+  readonly dryRun?: boolean
+}
+
+/** Each phase counts its own; totals are 0 until they are known. */
+export interface PruneCounters {
+  readonly walkedRestorePoints: number
+  readonly totalRestorePoints: number
+  readonly repackedBytes: number
+  readonly totalRepackBytes: number
+  readonly deletedPacks: number
+}
+
+export interface PackAmount {
+  readonly packs: number
+  readonly bytes: number
+}
+
+/** Packs that nobody needs and that stay for the time being. */
+export interface PruneBlocked extends PackAmount {
+  /** `other` is for reasons that a newer engine may add. */
+  readonly by:
+    | 'grace'
+    | 'writer'
+    | 'foreign-lock'
+    | 'unreadable-lock'
+    | 'protection'
+    | 'writers-at-work'
+    | 'missing-chunks'
+    | 'other'
+  /** Until when at least; null where that is not known. */
+  readonly until: Date | null
+  /** The holder of the lock that is waited for. */
+  readonly hostname: string | null
+  readonly pid: number | null
+}
+
+export interface PruneReport {
+  readonly restorePoints: number
+  readonly kept: PackAmount
+  /** Marked by this call, to be deleted by one that comes after the grace. */
+  readonly marked: PackAmount
+  /** Copied without what nobody needs; they are among the marked ones. */
+  readonly repacked: PackAmount
+  /** What the copies take. */
+  readonly copied: PackAmount
+  /** Marked before, and needed again. */
+  readonly unmarked: PackAmount
+  readonly deleted: PackAmount
+  readonly blocked: readonly PruneBlocked[]
+  /** Bytes in kept packs that nobody needs. */
+  readonly unusedBytes: number
+  readonly indexFilesBefore: number
+  readonly indexFilesAfter: number
+  /** Chunks that restore points need and that are nowhere: a repair may help. */
+  readonly missingChunks: number
+  /** Packs that were to be copied and cannot be read completely; they stay, for a repair. */
+  readonly damagedPacks: number
+  /** Locks that nobody had refreshed for longer than the grace. */
+  readonly removedLocks: number
+}
+
+export interface CopyCounters {
+  readonly doneRestorePoints: number
+  readonly totalRestorePoints: number
+  /** Plain bytes of the chunks that were copied, of those that the restore points looked at so far lack in the target. */
+  readonly doneBytes: number
+  readonly totalBytes: number
+}
+
+export interface CopiedRestorePoint {
+  readonly sourceId: string
+  readonly targetId: string
+  /** Whether an earlier copy had made it. */
+  readonly wasThere: boolean
+}
+
+export interface CopyReport {
+  readonly points: readonly CopiedRestorePoint[]
+  readonly chunks: number
+  readonly copiedBytes: number
+  readonly storedBytes: number
+  /** Chunks that the target had. */
+  readonly skippedChunks: number
+  /** Chunks that were read back from the target before a restore point was listed there: all that were copied. */
+  readonly verifiedChunks: number
+}
+
+export interface DamagedRestorePoint {
+  readonly id: string
+  /** Files that cannot be read completely; empty when not even the list of files can. */
+  readonly paths: readonly string[]
+}
+
+export interface RepairReport {
+  /** Packs that no index file named and that were taken over. */
+  readonly adoptedPacks: number
+  readonly removedIndexFiles: number
+  readonly damagedPacks: number
+  readonly missingPacks: number
+  /** Chunks and directories that were whole in damaged packs. */
+  readonly salvagedChunks: number
+  /** Chunks and directories that came from the second repository. */
+  readonly healedChunks: number
+  /** What is still wrong, in words. */
+  readonly problems: readonly string[]
+  /** What cannot be read completely. Nothing of it was removed. */
+  readonly damagedRestorePoints: readonly DamagedRestorePoint[]
+}
+
+export interface RepositoryStatistics {
+  readonly restorePointCount: number
+  /** Bytes of all files of all restore points, as if nothing were shared. */
+  readonly logicalBytes: number
+  /** Plain bytes of the distinct chunks. */
+  readonly uniqueBytes: number
+  /** Bytes of all packs. */
+  readonly storedBytes: number
+  /** Index files, snapshot files and directories. */
+  readonly metadataBytes: number
+  /** What the last prune of this process found to be wasted; null if there was none. */
+  readonly unusedBytes: number | null
+  readonly chunkCount: number
+  readonly packCount: number
+  readonly indexFileCount: number
+}
+
+export interface RepositoryKey {
+  readonly id: string
+  /** Null where its file does not say so. */
+  readonly createdAt: Date | null
+  readonly username: string
+  readonly hostname: string
+  /** Whether it is the one that this repository was opened with. */
+  readonly isCurrent: boolean
+}
+
+export interface RepositoryLock {
+  readonly id: string
+  /** When it was made or refreshed last. */
+  readonly createdAt: Date
+  readonly hostname: string
+  readonly username: string
+  readonly pid: number
+  readonly isExclusive: boolean
+  /** Whether its holder is probably dead. */
+  readonly isStale: boolean
+  /** What its holder does; `foreign` for other tools. */
+  readonly role: 'write' | 'prune' | 'foreign'
+}
+
+export interface RestorePointProtection {
+  readonly until: Date
+  readonly mode: 'governance' | 'compliance'
+}
+
 /** An open repository. Every chunk that is read back is verified against its hash. */
 export interface Repository extends AsyncDisposable {
   /** The id in the repository's own config: the same wherever it is mounted. */
@@ -228,7 +398,34 @@ export interface Repository extends AsyncDisposable {
   /** Reads every chunk of a restore point. Damage is reported, not thrown. */
   verify(restorePointId: string, options?: JobOptions<VerifyCounters>): Promise<VerifyReport>
   /** Checks packs, index and restore points against each other; with `readData` every byte. */
-  check(options?: { readData?: boolean } & JobOptions<VerifyCounters>): Promise<CheckReport>
+  check(
+    /** With `samplePercent`, `readData` reads that share of the packs, chosen by chance. */
+    options?: { readData?: boolean; samplePercent?: number } & JobOptions<VerifyCounters>,
+  ): Promise<CheckReport>
+  /** Removes what no restore point needs, in two phases, beside running captures. */
+  prune(options: PruneOptions & JobOptions<PruneCounters>): Promise<PruneReport>
+  /** Copies restore points to another repository; one that was interrupted goes on where it was. */
+  copyTo(
+    target: Repository,
+    options: { restorePointIds: readonly string[] } & JobOptions<CopyCounters>,
+  ): Promise<CopyReport>
+  /** Repairs what can be repaired, with the help of a repository that may have what is lost here. */
+  repair(
+    options?: { dryRun?: boolean; source?: Repository } & JobOptions<VerifyCounters>,
+  ): Promise<RepairReport>
+  statistics(): Promise<RepositoryStatistics>
+  keys(): Promise<readonly RepositoryKey[]>
+  /** Makes a key for another password; its id. */
+  addKey(password: string): Promise<string>
+  /** Removes a key; `repository-key-last` for the one in use. */
+  removeKey(id: string): Promise<void>
+  /** Replaces the password that this repository was opened with. */
+  changePassword(newPassword: string): Promise<void>
+  locks(): Promise<readonly RepositoryLock[]>
+  /** Removes the locks whose holders are probably dead; how many there were. */
+  removeStaleLocks(): Promise<number>
+  /** Until when a restore point cannot be removed; null where it can. */
+  protection(restorePointId: string): Promise<RestorePointProtection | null>
   restoreDisk(disk: RestoreDiskOptions, options?: JobOptions<RestoreCounters>): Promise<RestoreReport>
   /** To be called once after opening, before captures: see `AdoptReport`. */
   adoptOrphans(): Promise<AdoptReport>

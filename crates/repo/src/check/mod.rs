@@ -9,6 +9,7 @@ mod verify;
 mod walk;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use sendense_storage::FileKind;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::repository::Inner;
 use crate::{Error, Result, SnapshotId};
-use packs::BadPlaces;
+pub(crate) use packs::BadPlaces;
 pub use problem::Problem;
 pub(crate) use verify::verify;
 pub use verify::{VerifyProgress, VerifyReport};
@@ -26,6 +27,8 @@ pub(crate) use walk::is_damage;
 /// What is checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CheckOptions {
+    /// With `read_data`: so many percent of the packs, and at least one. Chance decides which. `None` for all.
+    pub sample_percent: Option<f64>,
     /// Read every byte and verify every chunk. Otherwise the files are held against each other, and only trees are
     /// read.
     pub read_data: bool,
@@ -53,8 +56,12 @@ pub struct CheckReport {
     pub packs: u64,
     /// Chunks and trees that the index names.
     pub blobs: u64,
+    /// Packs that were read and verified, to the last byte.
+    pub read_packs: u64,
     /// Bytes of packs that were read and verified.
     pub read_bytes: u64,
+    /// How long reading them took.
+    pub read_time: Duration,
     /// Packs that no index names: garbage, or chunks waiting to be adopted. Not a problem.
     pub orphan_packs: u64,
     /// What is wrong.
@@ -97,7 +104,10 @@ pub(crate) async fn check(
     let mut state = CheckProgress { total_restore_points: points.len() as u64, ..CheckProgress::default() };
     let mut bad_places = BadPlaces::default();
     if options.read_data {
-        bad_places = packs::read_all(repository, &mut report, &mut state, progress, cancel).await?;
+        let begin = Instant::now();
+        let packs = packs::choose(repository, options.sample_percent)?;
+        bad_places = packs::read_all(repository, packs, &mut report, &mut state, progress, cancel).await?;
+        report.read_time = begin.elapsed();
     }
     let walker = Walker::new(repository, &bad_places);
     let ids: Vec<SnapshotId> = points.iter().map(|entry| entry.id.into()).collect();
@@ -114,6 +124,19 @@ pub(crate) async fn check(
     drop(walks);
     report.problems.extend(walker.into_problems());
     Ok(report)
+}
+
+/// Reads all packs, and walks through nothing.
+pub(crate) async fn read_all(
+    repository: &Arc<Inner>,
+    progress: &(dyn Fn(CheckProgress) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<(CheckReport, BadPlaces)> {
+    let (mut report, mut state) = (CheckReport::default(), CheckProgress::default());
+    check_index(repository, &mut report).await?;
+    let packs = packs::choose(repository, None)?;
+    let bad_places = packs::read_all(repository, packs, &mut report, &mut state, progress, cancel).await?;
+    Ok((report, bad_places))
 }
 
 /// Holds index files and packs against each other.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use rand::seq::SliceRandom;
 use sendense_storage::{ErrorKind, FileKind};
 use tokio_util::sync::CancellationToken;
 
@@ -20,10 +21,10 @@ const READS_MAX: usize = 4;
 
 /// Where blobs were found damaged.
 #[derive(Debug, Default)]
-pub(super) struct BadPlaces(HashSet<(PackId, u32)>);
+pub(crate) struct BadPlaces(HashSet<(PackId, u32)>);
 
 impl BadPlaces {
-    pub(super) fn contains(&self, pack: PackId, blob: &PackedBlob) -> bool {
+    pub(crate) fn contains(&self, pack: PackId, blob: &PackedBlob) -> bool {
         self.0.contains(&(pack, blob.offset))
     }
 
@@ -32,15 +33,34 @@ impl BadPlaces {
     }
 }
 
-/// Reads all packs that the index names and that are there.
+/// The packs to read, with their sizes: all that the index names and that are there, or so many percent of them.
+pub(super) fn choose(repository: &Inner, percent: Option<f64>) -> Result<Vec<(PackId, u64)>> {
+    let mut packs: Vec<(PackId, u64)> = repository.catalog.index().present_packs().collect();
+    let Some(percent) = percent else { return Ok(packs) };
+    if !(percent > 0.0 && percent <= 100.0) {
+        return Err(Error::Unacceptable { reason: format!("a sample of {percent} percent") });
+    }
+    packs.shuffle(&mut rand::rng());
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a part of a number of packs"
+    )]
+    let len = (packs.len() as f64 * percent / 100.0).ceil() as usize;
+    packs.truncate(len);
+    Ok(packs)
+}
+
+/// Reads these packs.
 pub(super) async fn read_all(
     repository: &Inner,
+    packs: Vec<(PackId, u64)>,
     report: &mut CheckReport,
     state: &mut CheckProgress,
     progress: &(dyn Fn(CheckProgress) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<BadPlaces> {
-    let packs: Vec<(PackId, u64)> = repository.catalog.index().present_packs().collect();
     state.total_bytes = packs.iter().map(|(_, size_bytes)| size_bytes).sum();
     progress(*state);
     let mut bad_places = BadPlaces::default();
@@ -54,6 +74,7 @@ pub(super) async fn read_all(
         let findings = result?;
         findings.bad_blobs.iter().for_each(|(blob, _)| bad_places.insert(id, blob));
         report.problems.extend(findings.into_problems(id));
+        report.read_packs += 1;
         report.read_bytes += size_bytes;
         state.checked_bytes += size_bytes;
         progress(*state);

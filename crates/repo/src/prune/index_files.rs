@@ -12,7 +12,7 @@ use crate::repository::Inner;
 use crate::{Error, IndexId, PackId, Result, sealed_json};
 
 /// Reads an index file that must be readable.
-pub(super) async fn read_index_file(repository: &Arc<Inner>, id: IndexId) -> Result<IndexFile> {
+pub(crate) async fn read_index_file(repository: &Arc<Inner>, id: IndexId) -> Result<IndexFile> {
     let content = repository.storage.read(FileKind::Index, &id.into()).await?;
     let key = repository.key.clone();
     blocking(move || {
@@ -27,21 +27,21 @@ pub(super) async fn read_index_file(repository: &Arc<Inner>, id: IndexId) -> Res
 }
 
 /// Collects packs into index files and writes those that are full.
-pub(super) struct IndexWriter<'a> {
+pub(crate) struct IndexWriter<'a> {
     repository: &'a Arc<Inner>,
     packs: Vec<IndexPack>,
     blobs: usize,
     /// Packs that were added, with their numbers of blobs: two files that name a pack say the same.
     seen: HashSet<(PackId, usize)>,
-    pub(super) written: Vec<IndexId>,
+    written: Vec<IndexId>,
 }
 
 impl<'a> IndexWriter<'a> {
-    pub(super) fn new(repository: &'a Arc<Inner>) -> Self {
+    pub(crate) fn new(repository: &'a Arc<Inner>) -> Self {
         Self { repository, packs: Vec::new(), blobs: 0, seen: HashSet::new(), written: Vec::new() }
     }
 
-    pub(super) async fn add(&mut self, pack: IndexPack) -> Result<()> {
+    pub(crate) async fn add(&mut self, pack: IndexPack) -> Result<()> {
         if !self.seen.insert((pack.id, pack.blobs_len())) {
             return Ok(());
         }
@@ -53,7 +53,7 @@ impl<'a> IndexWriter<'a> {
         Ok(())
     }
 
-    pub(super) async fn finish(mut self) -> Result<Vec<IndexId>> {
+    pub(crate) async fn finish(mut self) -> Result<Vec<IndexId>> {
         if !self.packs.is_empty() {
             self.write().await?;
         }

@@ -19,7 +19,7 @@ mod report;
 mod used;
 mod view;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use sendense_storage::FileKind;
@@ -29,6 +29,7 @@ use crate::lock::{HeldLock, LockKind, STALE_AFTER, look_twice, remove_older_than
 use crate::repository::Inner;
 use crate::{Error, Result};
 use blockers::Blockers;
+pub(crate) use index_files::{IndexWriter, read_index_file};
 use mark::Marking;
 pub use options::{PruneOptions, PruneProgress};
 use plan::Plan;
@@ -80,6 +81,8 @@ impl Prune<'_> {
 
         let plan = Plan::make(&view, &used, &blockers, self).await?;
         let mut report = PruneReport::of(&view, &used, &plan, self);
+        *self.repository.unused_bytes.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(report.unused_bytes);
         if self.options.dry_run {
             return Ok(report);
         }

@@ -187,7 +187,8 @@ impl Stage {
                 Err(error) => return Err(format!("LOST: restore point {:?}: {error}", point.tags)),
             }
         }
-        let (options, cancel) = (CheckOptions { read_data: true }, CancellationToken::new());
+        let (options, cancel) =
+            (CheckOptions { read_data: true, ..CheckOptions::default() }, CancellationToken::new());
         let report = repository.check(options, &|_| {}, &cancel).await.unwrap();
         if self.is_careless {
             // Its index names packs that are gone. What counts here is whether a restore point needs them.
