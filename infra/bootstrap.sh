@@ -17,6 +17,7 @@ readonly PNPM_VERSION=12.21.0
 readonly NODE_WHEEL_VERSION=24.19.0 # Only fetches the Node of .node-version; see borrow_npm.
 readonly CARGO_DENY_VERSION=0.20.2
 readonly VERSITYGW_VERSION=1.8.0
+readonly RESTIC_CURRENT_VERSION=0.18.1 # The second judge of our repositories, beside Debian's.
 readonly RUST_MINIMUM=1.91
 readonly GO_MINIMUM=1.24
 NODE_VERSION="$(<"$SENDENSE_ROOT/.node-version")"
@@ -46,6 +47,7 @@ main() {
       require_rust_components
       install_cargo_deny
       install_versitygw
+      install_current_restic
       ;;
     --bench) install_debian_packages "${BENCH_PACKAGES[@]}" ;;
   esac
@@ -173,6 +175,17 @@ install_versitygw() {
   say "compiling versitygw $VERSITYGW_VERSION into $TOOLS/bin (once, several minutes)"
   GOBIN="$TOOLS/bin" go install "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW_VERSION"
   printf '%s' "$VERSITYGW_VERSION" >"$TOOLS/versitygw.version"
+}
+
+install_current_restic() {
+  local program="$TOOLS/bin/restic-current"
+  if "$program" version 2>/dev/null | grep --quiet "^restic $RESTIC_CURRENT_VERSION "; then return; fi
+  say "compiling restic $RESTIC_CURRENT_VERSION into $TOOLS/bin (once, several minutes)"
+  local folder
+  folder="$(mktemp -d)"
+  (cd "$folder" && GOBIN="$folder" go install "github.com/restic/restic/cmd/restic@v$RESTIC_CURRENT_VERSION")
+  mv "$folder/restic" "$program"
+  rm -rf "$folder"
 }
 
 main "$@"

@@ -6,7 +6,7 @@ use std::time::Duration;
 use napi::Result;
 use napi::bindgen_prelude::{Env, PromiseRaw};
 use napi_derive::napi;
-use sendense_engine::{CaptureSessionOptions, CheckOptions, RestoreOptions};
+use sendense_engine::{CaptureSessionOptions, CheckOptions, RestoreOptions, Secret};
 
 use crate::capture_session::CaptureSession;
 use crate::convert::{number, rejection, unsigned};

@@ -114,10 +114,10 @@ impl Copy<'_> {
             pack.add_tree(tree.id, &payload, uncompressed)?;
             if pack.is_full() {
                 let full = std::mem::replace(&mut pack, self.target.packer.tree_pack());
-                self.target.packer.write_tree_pack(full)?;
+                self.target.packer.write_tree_pack(full).await?;
             }
         }
-        self.target.packer.write_tree_pack(pack)
+        self.target.packer.write_tree_pack(pack).await
     }
 
     /// Reads what was copied back from the target, before anything refers to it.
