@@ -181,15 +181,14 @@ fn code_of_repository(error: &sendense_repo::Error) -> Code {
         Repo::UnsupportedVersion { .. } => Code::RepositoryUnsupported,
         Repo::Locked { .. } => Code::RepositoryLocked,
         Repo::RestorePointMissing { .. } | Repo::FileMissing { .. } => Code::RestorePointMissing,
-        Repo::Unacceptable { .. } => Code::RequestInvalid,
+        Repo::Unacceptable { .. } | Repo::KeyMissing { .. } => Code::RequestInvalid,
         Repo::Damaged { .. }
         | Repo::DamagedChunk { .. }
         | Repo::ChunkMissing { .. }
         | Repo::TreeMissing { .. }
-        | Repo::PackMissing { .. } => Code::RepositoryDamaged,
-        Repo::RepairNeeded { .. } => Code::RepositoryDamaged,
+        | Repo::PackMissing { .. }
+        | Repo::RepairNeeded { .. } => Code::RepositoryDamaged,
         Repo::KeyNeeded { .. } => Code::RepositoryKeyLast,
-        Repo::KeyMissing { .. } => Code::RequestInvalid,
         Repo::Closed => Code::TicketInvalid,
         Repo::Cancelled => Code::Cancelled,
         Repo::Storage(storage) => code_of_storage(storage.kind()),
