@@ -5,6 +5,7 @@ import { formatBytes, formatFields } from './format.ts'
 export function repositoryText(one: Repository): string {
   const { limits } = one
   const rate = (bytes: number | null) => (bytes === null ? 'no limit' : `${formatBytes(bytes)}/s`)
+  const lock = one.place.type === 's3' ? one.place.objectLock : undefined
   return formatFields([
     ['Id', one.id],
     ['Name', one.name],
@@ -16,6 +17,7 @@ export function repositoryText(one: Repository): string {
     ['Rates', `read ${rate(limits.readBytesPerSecondMax)}, write ${rate(limits.writeBytesPerSecondMax)}`],
     ...(limits.quotaBytes === null ? [] : [['Quota', formatBytes(limits.quotaBytes)] as const]),
     ...(limits.reserveBytes === null ? [] : [['Reserve', formatBytes(limits.reserveBytes)] as const]),
+    ...(lock === undefined ? [] : [['Object lock', `${lock.mode}, ${lock.days} days`] as const]),
   ])
 }
 
@@ -28,6 +30,8 @@ export function placeText({ place }: Repository): string {
       return `${place.server}:${place.exportPath}/${place.folder}`
     case 'smb':
       return `//${place.server}/${place.share}/${place.folder}`
+    case 's3':
+      return [place.endpoint, place.bucket, place.prefix].filter(Boolean).join('/')
   }
 }
 

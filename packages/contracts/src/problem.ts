@@ -74,6 +74,7 @@ export const PROBLEMS = {
   'repository-full': { status: 507, title: 'The repository has no space left' },
   'repository-quota-exceeded': { status: 507, title: 'The repository has reached its quota' },
   'repository-low-space': { status: 507, title: 'The place of the repository is down to its reserve' },
+  'repository-not-empty': { status: 409, title: 'There is something else at this place' },
   'repository-in-use': { status: 409, title: 'The repository is in use' },
   'repository-disabled': { status: 409, title: 'The repository is turned off' },
   'restore-point-missing': { status: 410, title: 'The restore point is no longer in its repository' },
@@ -83,6 +84,14 @@ export const PROBLEMS = {
   'restore-target-full': { status: 507, title: 'The restore target has no space left' },
 
   // Places of repositories.
+  'storage-unreachable': { status: 503, title: 'The storage did not answer' },
+  'storage-credentials-wrong': { status: 422, title: 'The storage refused the credentials' },
+  'storage-permission-missing': { status: 422, title: 'The account lacks a right on the storage' },
+  'storage-container-missing': { status: 422, title: 'The bucket, container or folder does not exist' },
+  'storage-certificate-untrusted': { status: 422, title: 'The certificate of the storage is not trusted' },
+  'storage-clock-skewed': { status: 422, title: 'The clocks of Hub and storage differ too much' },
+  'storage-object-lock-missing': { status: 422, title: 'The bucket has no object lock' },
+  'storage-protected': { status: 409, title: 'The storage protects this against removal' },
   'mount-failed': { status: 422, title: 'The share could not be mounted' },
 
   // Jobs.

@@ -3,6 +3,7 @@ import { Bytes, Instant, PageQuery, pageOf } from './page.ts'
 import { Failure, type ProblemCode } from './problem.ts'
 import {
   NewRepositoryPlace,
+  ObjectLock,
   RepositoryCredentials,
   RepositoryPlace,
   RepositoryType,
@@ -123,6 +124,33 @@ export const UpdateRepositoryRequest = z
   .meta({ id: 'UpdateRepositoryRequest' })
 export type UpdateRepositoryRequest = z.output<typeof UpdateRepositoryRequest>
 
+/** What a place says about itself when it is tried out. */
+export const RepositoryTest = z
+  .object({
+    isRepository: z.boolean().meta({ description: 'Whether there is a repository already' }),
+    isEmpty: z.boolean().meta({ description: 'Whether there is nothing at all' }),
+    totalBytes: Bytes.nullable().meta({ description: 'Size of the place' }),
+    freeBytes: Bytes.nullable().meta({ description: 'Free there' }),
+    latencyMs: z.number().nonnegative().meta({ description: 'How long a small file took to be written' }),
+    clockSkewMs: z
+      .number()
+      .nullable()
+      .meta({ description: 'How far the clock of the place is ahead of the one of the Hub' }),
+    objectLock: z
+      .object({
+        enabled: z.boolean().meta({ description: 'Whether the bucket can protect files' }),
+        mode: ObjectLock.shape.mode.nullable().meta({ description: 'How it protects new files by itself' }),
+        days: z.int().nullable().meta({ description: 'For how long it protects new files by itself' }),
+      })
+      .nullable()
+      .meta({ description: 'Protection against removal; null where there is no such thing' }),
+  })
+  .meta({ id: 'RepositoryTest' })
+
+export const TestRepositoryRequest = z
+  .object({ place: NewRepositoryPlace.meta({ description: 'The place to try out' }) })
+  .meta({ id: 'TestRepositoryRequest' })
+
 export const StorageRefresh = z
   .object({
     results: z
@@ -166,6 +194,13 @@ export const RepositoryParams = z.object({
 
 /** What can be wrong with a place, found before any job starts. */
 export const PLACE_PROBLEMS = [
+  'storage-unreachable',
+  'storage-credentials-wrong',
+  'storage-permission-missing',
+  'storage-container-missing',
+  'storage-certificate-untrusted',
+  'storage-clock-skewed',
+  'storage-object-lock-missing',
   'mount-failed',
   'repository-unavailable',
 ] as const satisfies readonly ProblemCode[]
@@ -182,12 +217,22 @@ export const repositoryRoutes = defineRoutes({
     problems: [
       'conflict',
       'repository-exists',
+      'repository-not-empty',
       'repository-not-found',
       'repository-password-wrong',
       'repository-unsupported',
       'repository-full',
       ...PLACE_PROBLEMS,
     ],
+  },
+  testRepositoryPlace: {
+    method: 'post',
+    path: '/repositories/test',
+    summary: 'Try a place out: write, read, list and remove a small file',
+    permission: 'repositories:write',
+    body: TestRepositoryRequest,
+    response: RepositoryTest,
+    problems: PLACE_PROBLEMS,
   },
   listRepositories: {
     method: 'get',
@@ -247,6 +292,15 @@ export const repositoryRoutes = defineRoutes({
         }),
     }),
     problems: ['not-found', 'repository-in-use', 'repository-unavailable'],
+  },
+  testRepository: {
+    method: 'post',
+    path: '/repositories/:repositoryId/test',
+    summary: 'Try the place of a repository out, with the credentials that are kept',
+    permission: 'repositories:maintain',
+    params: RepositoryParams,
+    response: RepositoryTest,
+    problems: ['not-found', ...PLACE_PROBLEMS],
   },
   getRepositoryStorage: {
     method: 'get',

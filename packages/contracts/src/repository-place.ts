@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 export const RepositoryType = z
-  .enum(['local', 'nfs', 'smb'])
+  .enum(['local', 'nfs', 'smb', 's3'])
   .meta({ id: 'RepositoryType', description: 'What kind of place holds the repository' })
 export type RepositoryType = z.output<typeof RepositoryType>
 
@@ -22,10 +22,34 @@ const Host = z
   .max(255)
   .regex(/^[\w.:[\]%-]+$/, 'must be a host name or an address')
   .meta({ description: 'Name or address of the server' })
+const HttpsEndpoint = z
+  .url({ protocol: /^https?$/ })
+  .max(500)
+  .refine(text => !URL.canParse(text) || new URL(text).username + new URL(text).password === '', {
+    error: 'must not hold a user name or a password',
+  })
+const Prefix = line(500)
+  .regex(/^[^/].*[^/]$|^[^/]$/, 'must not begin or end with a slash')
+  .optional()
+  .meta({ description: 'Folder inside it; the root when absent' })
+const CaPem = z
+  .string()
+  .max(20_000)
+  .startsWith('-----BEGIN CERTIFICATE-----')
+  .optional()
+  .meta({ description: 'Certificate of the authority that signed the one of the server, PEM' })
 const MountFolder = line(200)
   .regex(/^(?!.*(^|\/)\.{0,2}(\/|$)).*$/, 'must be a relative path without empty parts, "." and ".."')
   .default('sendense')
   .meta({ description: 'Folder below it that holds the repository; made when absent' })
+
+/** How an object storage protects files against removal. */
+export const ObjectLock = z.object({
+  mode: z.enum(['governance', 'compliance']).meta({
+    description: '`compliance`: nobody can shorten it, the administrator of the storage included',
+  }),
+  days: z.int().min(1).max(36_500).meta({ description: 'How long each new file is protected' }),
+})
 
 const local = {
   type: z.literal('local').meta({ description: 'A folder of the Hub' }),
@@ -49,24 +73,51 @@ const smb = {
   version: z.enum(['2.1', '3.0', '3.1.1']).default('3.1.1').meta({ description: 'Version of the protocol' }),
   folder: MountFolder,
 }
+const s3 = {
+  type: z.literal('s3').meta({ description: 'A bucket of an S3-compatible object storage' }),
+  endpoint: HttpsEndpoint.meta({ description: 'URL of the service' }),
+  region: line(100).meta({ description: 'Region of the bucket' }),
+  bucket: line(100)
+    .regex(/^[\w.-]+$/, 'must be the name of a bucket')
+    .meta({ description: 'Name of the bucket; it must exist' }),
+  prefix: Prefix,
+  accessKeyId: line(200).meta({ description: 'Access key' }),
+  virtualHosted: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'Whether the bucket stands in the host name instead of the path' }),
+  caPem: CaPem,
+  objectLock: ObjectLock.optional().meta({
+    description: 'Protects each new file against removal; the bucket must have been made with object lock',
+  }),
+}
 const password = secret(500, 'Password of the account').regex(
   /^[^\p{Cc}]+$/u,
   'must not hold control characters',
 )
+const secretAccessKey = secret(500, 'Secret of the access key')
 /** Where a repository is to be, with the secrets that it takes to get there. */
 export const NewRepositoryPlace = z
-  .discriminatedUnion('type', [z.object(local), z.object(nfs), z.object({ ...smb, password })])
+  .discriminatedUnion('type', [
+    z.object(local),
+    z.object(nfs),
+    z.object({ ...smb, password }),
+    z.object({ ...s3, secretAccessKey }),
+  ])
   .meta({ id: 'NewRepositoryPlace' })
 export type NewRepositoryPlace = z.output<typeof NewRepositoryPlace>
 
 /** Where a repository is, without secrets. */
 export const RepositoryPlace = z
-  .discriminatedUnion('type', [z.object(local), z.object(nfs), z.object(smb)])
+  .discriminatedUnion('type', [z.object(local), z.object(nfs), z.object(smb), z.object(s3)])
   .meta({ id: 'RepositoryPlace' })
 export type RepositoryPlace = z.output<typeof RepositoryPlace>
 
 /** New secrets for the same place, and what the server may have changed about itself. Absent fields stay. */
 export const RepositoryCredentials = z
-  .discriminatedUnion('type', [z.object({ type: smb.type, username: smb.username.optional(), password })])
+  .discriminatedUnion('type', [
+    z.object({ type: smb.type, username: smb.username.optional(), password }),
+    z.object({ type: s3.type, accessKeyId: s3.accessKeyId.optional(), secretAccessKey, caPem: CaPem }),
+  ])
   .meta({ id: 'RepositoryCredentials' })
 export type RepositoryCredentials = z.output<typeof RepositoryCredentials>

@@ -6,7 +6,7 @@ import { findRepository, listRepositories } from '../find-repository.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
 import { parseLimit } from '../parse-size.ts'
 import { placeText, repositoryText, stateText, usedText } from '../repository-text.ts'
-import { addAddCommands, limitsOf } from './repository-add.ts'
+import { addAddCommands, limitsOf, testText } from './repository-add.ts'
 import { addCredentialCommands } from './repository-credentials.ts'
 import { addMaintenanceCommands } from './repository-maintenance.ts'
 
@@ -20,7 +20,7 @@ interface UpdateOptions {
   reserve?: number | null
 }
 
-/** `repository add|list|show|update|remove|storage|summary|…`. */
+/** `repository add|list|show|update|remove|test|storage|summary|…`. */
 export function addRepositoryCommands(program: Command, context: CommandContext): void {
   const repository = program
     .command('repository')
@@ -62,6 +62,15 @@ function addLooks(repository: Command, context: CommandContext): void {
     .description('add up what all repositories hold, and tell which are short of space')
     .option('--refresh', 'measure all of them first')
     .action((options: { refresh?: boolean }, command: Command) => summary(context, command, options))
+  repository
+    .command('test <repository>')
+    .description('try the place of a repository out: write, read, list and remove a small file')
+    .action(async (wanted: string, _options: unknown, command: Command) => {
+      const { id } = await findRepository(context, wanted)
+      const params = { repositoryId: id }
+      const found = await (await context.client()).repositories.testRepository({ params })
+      show(context, command, found, () => testText(found))
+    })
 }
 
 function addChanges(repository: Command, context: CommandContext): void {

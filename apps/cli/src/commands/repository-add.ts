@@ -1,9 +1,11 @@
-import { type CreateRepositoryRequest, NewRepositoryPlace } from '@sendense/contracts'
+import { readFile } from 'node:fs/promises'
+import { type CreateRepositoryRequest, NewRepositoryPlace, type RepositoryTest } from '@sendense/contracts'
 import { type Command, Option } from 'commander'
 import type { z } from 'zod'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
-import { parseLimit } from '../parse-size.ts'
+import { formatBytes, formatFields } from '../format.ts'
+import { parseLimit, parseNumber } from '../parse-size.ts'
 import { readSecret } from '../read-secret.ts'
 import { repositoryText } from '../repository-text.ts'
 
@@ -21,14 +23,16 @@ interface AddOptions {
   writeLimit?: number | null
   quota?: number | null
   reserve?: number | null
+  try?: boolean
 }
 
 /** Which secret a kind of place takes, and what a person is asked for. */
 const SECRETS: Partial<Record<Place['type'], [field: string, question: string]>> = {
   smb: ['password', 'Password of the account'],
+  s3: ['secretAccessKey', 'Secret access key'],
 }
 
-/** `repository add local|nfs|smb`. */
+/** `repository add local|nfs|smb|s3`. */
 export function addAddCommands(repository: Command, context: CommandContext): void {
   const add = repository.command('add').description('make a repository, or add an existing one')
   const define = (
@@ -45,6 +49,7 @@ export function addAddCommands(repository: Command, context: CommandContext): vo
       },
     )
   addFolders(define)
+  addObjectStorage(define)
 }
 
 type Define = (
@@ -78,6 +83,26 @@ function addFolders(define: Define): void {
     .option('--folder <path>', 'folder below the share; "sendense" when absent')
 }
 
+function addObjectStorage(define: Define): void {
+  define('s3 <name>', 'in a bucket of an S3-compatible object storage', async (_args, options) => ({
+    ...{ type: 's3', endpoint: options.endpoint, region: options.region, bucket: options.bucket },
+    ...{ prefix: options.prefix, accessKeyId: options.accessKey, virtualHosted: options.virtualHosted },
+    caPem: await fileText(options.caFile),
+    objectLock: objectLockOf(options),
+  }))
+    .requiredOption('--endpoint <url>', 'URL of the service')
+    .requiredOption('--bucket <name>', 'bucket; it must exist')
+    .requiredOption('--access-key <id>', 'access key; its secret is read or asked for')
+    .option('--region <name>', 'region of the bucket', 'us-east-1')
+    .option('--prefix <path>', 'folder inside the bucket')
+    .option('--virtual-hosted', 'the bucket stands in the host name')
+    .option('--ca-file <path>', 'certificate of the authority of the server, PEM')
+    .addOption(
+      new Option('--object-lock <mode>', 'protect each new file').choices(['governance', 'compliance']),
+    )
+    .option('--object-lock-days <days>', 'for how long', parseNumber)
+}
+
 function withCommonOptions(command: Command): Command {
   return command
     .option('--existing', 'open the repository that is there; its password is read or asked for')
@@ -89,6 +114,7 @@ function withCommonOptions(command: Command): Command {
     .option('--write-limit <size>', 'bytes a second that are written at most', parseLimit)
     .option('--quota <size>', 'how much it may hold', parseLimit)
     .option('--reserve <size>', 'how much must stay free at its place', parseLimit)
+    .option('--try', 'only try the place out; nothing is made')
 }
 
 async function addRepository(
@@ -104,6 +130,11 @@ async function addRepository(
   }
   const place = await placeWithSecret(context, given, options)
   const client = await context.client()
+  if (options.try) {
+    const found = await client.repositories.testRepositoryPlace({ body: { place } })
+    show(context, command, found, () => testText(found))
+    return
+  }
   const password = await passwordOf(context, options)
   const created = await client.repositories.createRepository({
     body: {
@@ -150,4 +181,35 @@ export function limitsOf({ readLimit, writeLimit, quota, reserve }: AddOptions) 
     ...(quota !== undefined && { quotaBytes: quota }),
     ...(reserve !== undefined && { reserveBytes: reserve }),
   }
+}
+
+function objectLockOf({ objectLock, objectLockDays }: Record<string, string | number>) {
+  if (objectLock === undefined && objectLockDays === undefined) return undefined
+  if (objectLock === undefined || objectLockDays === undefined) {
+    throw new CliError('usage', '--object-lock and --object-lock-days go together.')
+  }
+  return { mode: objectLock, days: objectLockDays }
+}
+
+async function fileText(path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined
+  return readFile(path, 'utf8').catch(() => {
+    throw new CliError('usage', `The file ${path} cannot be read.`)
+  })
+}
+
+/** What a place says about itself. */
+export function testText(found: z.output<typeof RepositoryTest>): string {
+  const { objectLock, totalBytes, freeBytes, clockSkewMs } = found
+  return formatFields([
+    ['Holds', found.isRepository ? 'a repository' : found.isEmpty ? 'nothing' : 'something else'],
+    ...(totalBytes === null || freeBytes === null
+      ? []
+      : [['Free', `${formatBytes(freeBytes)} of ${formatBytes(totalBytes)}`] as const]),
+    ['Answers in', `${Math.round(found.latencyMs)} ms`],
+    ...(clockSkewMs === null ? [] : [['Clock', `${Math.round(clockSkewMs / 1000)} s ahead`] as const]),
+    ...(objectLock === null
+      ? []
+      : [['Object lock', objectLock.enabled ? 'possible' : 'not possible'] as const]),
+  ])
 }

@@ -10,6 +10,7 @@ import { repositoryText } from '../repository-text.ts'
 interface CredentialsOptions {
   secretStdin?: boolean
   secretEnv?: string
+  accessKey?: string
   username?: string
 }
 
@@ -20,7 +21,8 @@ export function addCredentialCommands(repository: Command, context: CommandConte
     .description('replace the secret that a repository is reached with; it is tried out first')
     .option('--secret-stdin', 'read the secret from standard input')
     .option('--secret-env <variable>', 'read the secret from the environment')
-    .option('--username <name>', 'new account')
+    .option('--access-key <id>', 's3: new access key')
+    .option('--username <name>', 'smb: new account')
     .action(async (wanted: string, options: CredentialsOptions, command: Command) => {
       const { id, type } = await findRepository(context, wanted)
       const credentials = await credentialsOf(context, type, options)
@@ -35,9 +37,14 @@ type Credentials = z.input<typeof RepositoryCredentials>
 async function credentialsOf(
   { terminal }: CommandContext,
   type: string,
-  { secretEnv: env, secretStdin: stdin, username }: CredentialsOptions,
+  { secretEnv: env, secretStdin: stdin, accessKey, username }: CredentialsOptions,
 ): Promise<Credentials> {
+  const secret = (question: string) => readSecret(terminal, question, { env, stdin })
+  if (type === 's3') {
+    const secretAccessKey = await secret('Secret access key')
+    return { type, secretAccessKey, ...(accessKey !== undefined && { accessKeyId: accessKey }) }
+  }
   if (type !== 'smb') throw new CliError('usage', `A repository of type ${type} takes no credentials.`)
-  const password = await readSecret(terminal, 'Password of the account', { env, stdin })
+  const password = await secret('Password of the account')
   return { type, password, ...(username !== undefined && { username }) }
 }

@@ -32,6 +32,19 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
       return open(location)
     },
     openRepository: open,
+    async probePlace(place) {
+      const names = await readdir(folderOf(place)).catch((): string[] => [])
+      return {
+        isRepository: names.includes('config'),
+        isEmpty: names.length === 0,
+        totalBytes: place.type === 'local' ? 1000 : null,
+        freeBytes: place.type === 'local' ? 900 : null,
+        latencyMs: 1,
+        clockSkewMs: null,
+        objectLock:
+          place.type === 's3' ? { enabled: place.bucket === 'locked', mode: null, days: null } : null,
+      }
+    },
     async listenDataPlane() {
       const dataPlane: DataPlane = {
         port: 1,
@@ -49,9 +62,11 @@ interface Config {
   password: string
 }
 
+/** A bucket is a folder too: a test says by the prefix which one. */
 function folderOf(place: RepositoryPlace): string {
   if (place.type === 'local') return place.path
-  throw new Error('The fake engine knows folders only')
+  if (place.type === 's3') return join('/', place.prefix ?? place.bucket)
+  throw new Error('The fake engine knows folders and buckets only')
 }
 
 async function openFake({ place, password }: RepositoryLocation): Promise<Repository> {

@@ -13,6 +13,7 @@ import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { SecretBox } from '../../platform/secrets/secret-box.ts'
 import type { RepositoryMounts } from './mounts/repository-mounts.ts'
 import type { OpenRepositories } from './open-repositories.ts'
+import { probe } from './probe-place.ts'
 import { changedLimits, engineLimits, isMounted, makeFolder, reachPlace } from './reach-place.ts'
 import type { RepositoriesStore, RepositoryRecord } from './repositories.store.ts'
 import { checkFolder, checkRepositoryPath, contains } from './repository-path.ts'
@@ -20,7 +21,7 @@ import { passwordContext, sealPlace } from './repository-secrets.ts'
 
 export interface AddRepositoryOptions {
   store: RepositoriesStore
-  engine: Pick<Engine, 'initRepository' | 'openRepository'>
+  engine: Pick<Engine, 'initRepository' | 'openRepository' | 'probePlace'>
   secrets: Pick<SecretBox, 'seal' | 'open'>
   opened: OpenRepositories
   mounts: RepositoryMounts
@@ -32,7 +33,7 @@ export interface AddRepositoryOptions {
  * Makes a repository, or takes an existing one in:
  *
  * 1. What can be wrong with the request is looked for before anything is touched.
- * 2. The place is reached: a share is mounted.
+ * 2. The place is reached: a share is mounted, remote storage is tried out.
  * 3. The repository is made or opened there.
  * 4. The record is kept. One that was removed earlier gets its old id, so its backups have it back.
  */
@@ -122,6 +123,7 @@ async function makeOrOpen(
   { engine, opened }: AddRepositoryOptions,
 ): Promise<Repository> {
   const location = { place, password, limits: engineLimits(changedLimits(NO_LIMITS, limits)) }
+  if (place.type !== 'local') await checkRemote(place, existing, engine)
   if (existing) return opened.prepared(await engine.openRepository(location).catch(throwFromEngine))
   if (place.type === 'local') await checkFolder(place.path)
   await makeFolder(place)
@@ -132,4 +134,22 @@ async function makeOrOpen(
     if (place.type === 'local') await rmdir(place.path).catch(() => undefined)
     return throwFromEngine(error)
   }
+}
+
+/** Storage elsewhere is tried out first: what is wrong with it is told apart, and nothing is half made. */
+async function checkRemote(
+  place: EnginePlace,
+  existing: boolean,
+  engine: Pick<Engine, 'probePlace'>,
+): Promise<void> {
+  const { isRepository, isEmpty } = await probe(place, engine)
+  if (existing || isEmpty) return
+  if (isRepository) {
+    throw new AppError('repository-exists', {
+      detail: 'There is a repository at this place. To use it, add it as an existing one with its password',
+    })
+  }
+  throw new AppError('repository-not-empty', {
+    detail: 'Something else is stored there. Give a prefix or folder of its own',
+  })
 }

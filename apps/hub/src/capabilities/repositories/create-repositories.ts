@@ -13,7 +13,7 @@ import { RepositoryStorageService } from './repository-storage.service.ts'
 
 export interface RepositoriesOptions {
   store: RepositoriesStore
-  engine: Pick<Engine, 'initRepository' | 'openRepository'>
+  engine: Pick<Engine, 'initRepository' | 'openRepository' | 'probePlace'>
   secrets: SecretBox
   jobs: Pick<JobsService, 'define' | 'start' | 'listUnfinished'>
   dataDir: string

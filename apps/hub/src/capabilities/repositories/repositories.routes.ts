@@ -14,6 +14,7 @@ export function mountRepositories(
     repositoryRoutes,
     {
       createRepository: ({ body }, { principal }) => service.create(principal, body),
+      testRepositoryPlace: ({ body }) => service.testPlace(body.place),
       listRepositories: ({ query }) => service.list(query),
       getStorageSummary: () => storage.summary(),
       refreshAllStorage: () => storage.refreshAll(),
@@ -22,6 +23,7 @@ export function mountRepositories(
         service.update(principal, params.repositoryId, body),
       deleteRepository: ({ params, query }, { principal }) =>
         service.remove(principal, params.repositoryId, query),
+      testRepository: ({ params }) => service.test(params.repositoryId),
       getRepositoryStorage: ({ params }) => storage.measure(params.repositoryId),
       refreshStorage: ({ params }) => storage.measure(params.repositoryId),
     },

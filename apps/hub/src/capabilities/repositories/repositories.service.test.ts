@@ -1,7 +1,13 @@
 import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type CreateRepositoryRequest, JobId, NO_LIMITS, RepositoryId } from '@sendense/contracts'
+import {
+  type CreateRepositoryRequest,
+  JobId,
+  NO_LIMITS,
+  RepositoryId,
+  type UpdateRepositoryRequest,
+} from '@sendense/contracts'
 import { newId, principalOf } from '@sendense/platform'
 import { FakeClock, memoryLog } from '@sendense/platform/testing'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -12,6 +18,7 @@ import type { RepositoriesService } from './repositories.service.ts'
 import { RepositoriesMemoryStore } from './repositories.store.memory.ts'
 
 const admin = principalOf({ id: '1', name: 'admin', role: 'administrator' })
+const SECRET = 'a secret of the place'
 let folder: string
 let dataDir: string
 let store: RepositoriesMemoryStore
@@ -54,6 +61,15 @@ type Request = Partial<CreateRepositoryRequest> & { path?: string }
 function create(service: RepositoriesService, { path = join(folder, 'repo'), ...request }: Request = {}) {
   const defaults = { name: 'main', chunkBytes: 1024 * 1024, existing: false, limits: {} } as const
   return service.create(admin, { ...defaults, place: { type: 'local', path }, ...request })
+}
+
+/** A bucket of the fake engine: the folder of its prefix. */
+function aBucket(overrides: object = {}): CreateRepositoryRequest['place'] {
+  const prefix = join(folder, 'bucket').slice(1)
+  return {
+    ...{ type: 's3', endpoint: 'https://s3.example', region: 'r', bucket: 'b', prefix },
+    ...{ accessKeyId: 'id', secretAccessKey: SECRET, virtualHosted: false, ...overrides },
+  }
 }
 
 test('a new repository gets a password that is shown once and kept sealed', async () => {
@@ -209,11 +225,63 @@ test('a folder that cannot be written is told', async () => {
   })
 })
 
-describe('a share', () => {
+describe('a place elsewhere', () => {
+  test('is tried out first, and its secret is sealed and never shown', async () => {
+    const service = aService()
+    const { repository } = await create(service, { place: aBucket() })
+    expect(repository).toMatchObject({ type: 's3', place: { bucket: 'b', accessKeyId: 'id' } })
+    const seen = JSON.stringify([
+      repository,
+      await service.list({ limit: 9 }),
+      await store.listAll(),
+      log.lines,
+    ])
+    expect(seen).not.toContain(SECRET)
+    await service.close()
+    const after = aService()
+    await after.openAll()
+    expect(await after.closedCount()).toBe(0)
+  })
+
+  test('with something else in it is left alone', async () => {
+    const service = aService()
+    await mkdir(join(folder, 'bucket'))
+    await writeFile(join(folder, 'bucket', 'one.jpg'), '')
+    await expect(create(service, { place: aBucket() })).rejects.toMatchObject({
+      code: 'repository-not-empty',
+    })
+    await writeFile(join(folder, 'bucket', 'config'), '{}')
+    await expect(create(service, { place: aBucket() })).rejects.toMatchObject({ code: 'repository-exists' })
+  })
+
+  test('without the object lock that was asked for is refused', async () => {
+    const objectLock = { mode: 'compliance', days: 7 } as const
+    const service = aService()
+    await expect(create(service, { place: aBucket({ objectLock }) })).rejects.toMatchObject({
+      code: 'storage-object-lock-missing',
+    })
+    const { repository } = await create(service, { place: aBucket({ objectLock, bucket: 'locked' }) })
+    expect(repository.place).toMatchObject({ objectLock })
+  })
+
   test('that cannot be mounted says what the mount program said, and leaves nothing', async () => {
     const place = { type: 'nfs', server: '127.0.0.1', exportPath: '/x', version: '4.1', folder: 'f' } as const
     await expect(create(aService(), { place })).rejects.toMatchObject({ code: 'mount-failed' })
+    await expect(aService().testPlace(place)).rejects.toMatchObject({ code: 'mount-failed' })
     expect(await readdir(join(dataDir, 'mounts'))).toEqual([])
+    expect(await store.listAll()).toEqual([])
+  })
+
+  test('can be tried out alone, and nothing is made', async () => {
+    const service = aService()
+    expect(await service.testPlace(aBucket())).toMatchObject({
+      isEmpty: true,
+      objectLock: { enabled: false },
+    })
+    const path = join(folder, 'local')
+    expect(await service.testPlace({ type: 'local', path })).toMatchObject({ isEmpty: true, freeBytes: 900 })
+    const inside = service.testPlace({ type: 'local', path: join(dataDir, 'keys') })
+    await expect(inside).rejects.toMatchObject({ code: 'request-invalid' })
     expect(await store.listAll()).toEqual([])
   })
 })
@@ -232,14 +300,20 @@ describe('a change', () => {
     expect(engine.openCount).toBe(1)
   })
 
-  test('of credentials is for a place that has some', async () => {
+  test('of credentials is tried out before it is kept', async () => {
     const service = aService()
-    const { id } = (await create(service)).repository
-    const changed = service.update(admin, id, { credentials: { type: 'smb', password: 'x' } })
-    await expect(changed).rejects.toMatchObject({
-      code: 'request-invalid',
-      errors: [{ pointer: '/body/credentials/type' }],
+    const { repository } = await create(service, { place: aBucket() })
+    const change = (credentials: NonNullable<UpdateRepositoryRequest['credentials']>) =>
+      service.update(admin, repository.id, { credentials })
+    const changed = await change({ type: 's3', accessKeyId: 'new', secretAccessKey: 'another secret' })
+    expect(changed.place).toMatchObject({ bucket: 'b', accessKeyId: 'new' })
+    expect(engine.openCount).toBe(0)
+    await expect(change({ type: 'smb', password: 'x' })).rejects.toMatchObject({ code: 'request-invalid' })
+    await rm(join(folder, 'bucket'), { recursive: true })
+    await expect(change({ type: 's3', secretAccessKey: 'x' })).rejects.toMatchObject({
+      code: 'repository-not-found',
     })
+    expect((await store.get(repository.id))?.place).toMatchObject({ accessKeyId: 'new' })
   })
 
   test('of more than the name waits for the jobs that use the repository', async () => {

@@ -4,12 +4,14 @@ import type {
   Page,
   PageQuery,
   RepositoryId,
+  RepositoryTest,
   RepositoryType,
   Repository as RepositoryView,
   UpdateRepositoryRequest,
 } from '@sendense/contracts'
 import type { Repository } from '@sendense/engine'
 import { AppError, type Clock, type Logger, newId, type Principal } from '@sendense/platform'
+import type { z } from 'zod'
 import type { Engine } from '../../platform/engine/engine.ts'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { SecretBox } from '../../platform/secrets/secret-box.ts'
@@ -17,14 +19,16 @@ import type { JobsService } from '../jobs/index.ts'
 import { addRepository } from './add-repository.ts'
 import type { RepositoryMounts } from './mounts/repository-mounts.ts'
 import type { OpenRepositories } from './open-repositories.ts'
-import { changedLimits } from './reach-place.ts'
+import { probe } from './probe-place.ts'
+import { changedLimits, reachPlace } from './reach-place.ts'
 import type { RepositoriesStore, RepositoryChange, RepositoryRecord } from './repositories.store.ts'
+import { checkRepositoryPath } from './repository-path.ts'
 import { openPlace, sealPlace } from './repository-secrets.ts'
 import { viewOf } from './repository-view.ts'
 
 export interface RepositoriesOptions {
   store: RepositoriesStore
-  engine: Pick<Engine, 'initRepository' | 'openRepository'>
+  engine: Pick<Engine, 'initRepository' | 'openRepository' | 'probePlace'>
   secrets: Pick<SecretBox, 'seal' | 'open'>
   opened: OpenRepositories
   mounts: RepositoryMounts
@@ -101,6 +105,31 @@ export class RepositoriesService {
         by: principal.name,
       })
     })
+  }
+
+  /** Tries out a place that no repository is at yet. */
+  async testPlace(place: NewRepositoryPlace): Promise<z.input<typeof RepositoryTest>> {
+    const { engine, mounts, dataDir } = this.#options
+    if (place.type === 'local') await checkRepositoryPath(place.path, { dataDir, existing: true })
+    const mountName = `test-${newId()}`
+    try {
+      return await probe(await reachPlace(place, mountName, mounts), engine)
+    } finally {
+      await mounts.detach(mountName)
+    }
+  }
+
+  /** Tries out the place of a repository, with the credentials that are kept. */
+  async test(id: RepositoryId): Promise<z.input<typeof RepositoryTest>> {
+    const record = await this.find(id)
+    const { engine, mounts, secrets } = this.#options
+    const place = openPlace(record, secrets)
+    const mountName = `test-${newId()}`
+    try {
+      return await probe(await reachPlace(place, mountName, mounts), engine)
+    } finally {
+      await mounts.detach(mountName)
+    }
   }
 
   /**

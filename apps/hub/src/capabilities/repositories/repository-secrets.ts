@@ -10,6 +10,7 @@ const SECRET_FIELDS = {
   local: [],
   nfs: [],
   smb: ['password'],
+  s3: ['secretAccessKey'],
 } as const satisfies Record<NewRepositoryPlace['type'], readonly string[]>
 
 /** Takes a place apart into what may be shown and what is sealed. */

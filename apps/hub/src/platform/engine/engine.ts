@@ -1,10 +1,11 @@
-import { initRepository, listenDataPlane, openRepository } from '@sendense/engine'
+import { initRepository, listenDataPlane, openRepository, probePlace } from '@sendense/engine'
 
 /** What the Hub asks of the engine; tests put a fake in its place. */
 export interface Engine {
   initRepository: typeof initRepository
   openRepository: typeof openRepository
+  probePlace: typeof probePlace
   listenDataPlane: typeof listenDataPlane
 }
 
-export const nativeEngine: Engine = { initRepository, openRepository, listenDataPlane }
+export const nativeEngine: Engine = { initRepository, openRepository, probePlace, listenDataPlane }

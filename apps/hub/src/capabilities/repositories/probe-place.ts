@@ -1,0 +1,15 @@
+import type { PlaceProbe, RepositoryPlace } from '@sendense/engine'
+import { AppError } from '@sendense/platform'
+import type { Engine } from '../../platform/engine/engine.ts'
+import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
+
+/** Tries a place out. Fails with what is wrong with it, a bucket without the object lock that was asked for included. */
+export async function probe(place: RepositoryPlace, engine: Pick<Engine, 'probePlace'>): Promise<PlaceProbe> {
+  const found = await engine.probePlace(place).catch(throwFromEngine)
+  if (place.type === 's3' && place.objectLock && found.objectLock?.enabled !== true) {
+    throw new AppError('storage-object-lock-missing', {
+      detail: `The bucket "${place.bucket}" was made without object lock, so it cannot protect files`,
+    })
+  }
+  return found
+}
