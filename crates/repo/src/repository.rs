@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Catalog, DamagedIndex};
 use crate::config::Config;
 use crate::crypto::{Kdf, Key};
+use crate::opener::Openers;
 use crate::packing::{Packer, Tuning};
 use crate::{
-    AdoptReport, CheckOptions, CheckProgress, CheckReport, ChunkId, DiskContent, Error, FileEntry, KeyId,
-    LockTiming, PackId, RestorePoint, Result, Secret, SnapshotId, VerifyProgress, VerifyReport, Writer,
-    WriterOptions, adopt, check, key_file, lock, sealed_json,
+    AdoptReport, CheckOptions, CheckProgress, CheckReport, ChunkCache, ChunkId, DiskContent, DiskReader,
+    Error, FileEntry, KeyId, LockTiming, PackId, ReadBatch, RestorePoint, Result, Secret, SnapshotId,
+    VerifyProgress, VerifyReport, Writer, WriterOptions, adopt, check, key_file, lock, read_batch,
+    sealed_json,
 };
 
 /// Small files that are read at a time.
@@ -51,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) unused_bytes: Mutex<Option<u64>>,
     /// Until when packs are protected, as far as it was asked.
     pub(crate) protected: Mutex<HashMap<PackId, SystemTime>>,
+    pub(crate) openers: Openers,
     config: Config,
 }
 
@@ -124,6 +127,7 @@ impl Repository {
             key_id: Mutex::new(key_id),
             catalog,
             packer,
+            openers: Openers::default(),
             protected: Mutex::default(),
             sizes: Mutex::default(),
             unused_bytes: Mutex::default(),
@@ -176,12 +180,54 @@ impl Repository {
         self.inner.packer.plain_bytes_of(id).map(u64::from)
     }
 
+    /// The length in bytes of a chunk that may be read. `None` for one that has no place.
+    #[must_use]
+    pub fn readable_bytes_of(&self, id: &ChunkId) -> Option<u64> {
+        self.inner.catalog.index().readable_bytes_of(id).map(u64::from)
+    }
+
     /// The bytes of a chunk. Their hash was verified.
     ///
     /// # Errors
     /// [`Error::ChunkMissing`], [`Error::DamagedChunk`], and what the storage says.
     pub async fn read_chunk(&self, id: &ChunkId) -> Result<Bytes> {
         self.inner.read_chunk(id).await
+    }
+
+    /// Orders chunks by where they lie, so that neighbours are read with one request of at most `bytes_max` bytes.
+    /// Chunks that lie nowhere are in no batch.
+    #[must_use]
+    pub fn plan_reads(&self, ids: impl IntoIterator<Item = ChunkId>, bytes_max: u64) -> Vec<ReadBatch> {
+        read_batch::plan(&self.inner, ids, bytes_max)
+    }
+
+    /// Reads a batch, and gives `visit` each of its chunks once, verified, in memory that is used again. `visit`
+    /// runs on a thread that may be busy for a while. A chunk that is damaged here is read from its other places.
+    ///
+    /// # Errors
+    /// The first error of `visit`; [`Error::DamagedChunk`] for a chunk that is whole nowhere, and what the storage
+    /// says.
+    pub async fn read_batch<E: From<Error> + Send + 'static>(
+        &self,
+        batch: ReadBatch,
+        visit: impl FnMut(&ChunkId, &[u8]) -> Result<(), E> + Send + 'static,
+    ) -> Result<(), E> {
+        read_batch::read(&self.inner, batch, visit).await
+    }
+
+    /// Opens a disk of a restore point for random reads. Holes are known without reading; chunks that were read stay
+    /// in `cache`.
+    ///
+    /// # Errors
+    /// As [`Self::disk_content`]; [`Error::ChunkMissing`] and [`Error::Unacceptable`] for a disk that is not whole.
+    pub async fn open_disk(
+        &self,
+        point: &SnapshotId,
+        path: &str,
+        cache: &Arc<ChunkCache>,
+    ) -> Result<DiskReader> {
+        let content = self.inner.disk_content(point, path).await?;
+        DiskReader::new(Arc::clone(&self.inner), content, Arc::clone(cache))
     }
 
     /// All restore points that can be read, in no particular order. Those whose file is damaged are left out;

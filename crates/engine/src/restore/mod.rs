@@ -1,6 +1,8 @@
 //! Out of a repository again: restore a disk to a file.
 
+mod output;
 mod partial_file;
+mod placement;
 mod restore_disk;
 
 pub(crate) use restore_disk::restore_disk;

@@ -1,25 +1,27 @@
 //! A disk of a restore point to a raw file on this machine.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use rustix::fs::statvfs;
-use sendense_repo::Repository;
+use sendense_repo::{ReadBatch, Repository};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::output::{Failure, Output};
 use super::partial_file::{PartialFile, folder_of};
+use super::placement::Placement;
+use crate::cpu::cores;
 use crate::restore_point::{parse_id, path_of};
 use crate::{ChunkId, Code, Error, Result};
 
 /// Bytes of chunks in memory at any time.
-const MEMORY_BYTES_MAX: usize = 64 << 20;
+const MEMORY_BYTES_MAX: u64 = 64 << 20;
+/// Neighbours in a pack are read together up to so many bytes.
+const READ_BYTES_MAX: u64 = 4 << 20;
 
 /// What to restore, and where to.
 pub struct RestoreOptions {
@@ -75,15 +77,8 @@ impl RestoreCounters {
     }
 }
 
-/// A chunk and where it belongs.
-struct Placed {
-    offset: u64,
-    bytes: u64,
-    id: ChunkId,
-}
-
-/// Restores a disk. Every chunk is verified against its hash; zero chunks become holes. On any failure, and when
-/// cancelled, nothing is left of the file.
+/// Restores a disk: neighbours in a pack are read together, opened once and written wherever they belong. Every chunk
+/// is verified against its hash; zeros become holes. On any failure, and when cancelled, nothing is left of the file.
 pub(crate) async fn restore_disk(
     repository: &Arc<Repository>,
     options: &RestoreOptions,
@@ -113,76 +108,54 @@ async fn fill(
     let path = path_of(&point, &options.file);
     let content = repository.disk_content(&point.id, &path).await.map_err(Error::of_reading)?;
     let size_bytes = content.size_bytes;
-    let chunks = place(repository, &content.chunk_ids, size_bytes)?;
-    let data_bytes = chunks.iter().map(|chunk| chunk.bytes).sum();
+    let placement = Placement::new(repository, &content.chunk_ids, size_bytes)?;
+    let (data_bytes, largest) = (placement.data_bytes(), placement.largest_chunk_bytes());
     counters.logical.store(size_bytes, Ordering::Relaxed);
     counters.done.store(size_bytes - data_bytes, Ordering::Relaxed);
     target.check_space(data_bytes)?;
 
     let failed = |error| target.failed(error);
     let partial = PartialFile::create(&options.target_path, size_bytes).map_err(failed)?;
-    let file = Arc::new(partial.file().map_err(failed)?);
-    let largest = chunks.iter().map(|chunk| chunk.bytes).max().unwrap_or(1);
-    let at_a_time = (MEMORY_BYTES_MAX as u64 / largest).clamp(2, 32) as usize;
-    stream::iter(chunks)
-        .map(|chunk| restore_chunk(repository, target, &file, counters, chunk))
+    let batches = repository.plan_reads(placement.chunk_ids(), READ_BYTES_MAX);
+    let output = Arc::new(Output::new(partial.file().map_err(failed)?, placement));
+    // A batch in memory, and one chunk of it opened.
+    let affordable = MEMORY_BYTES_MAX / (READ_BYTES_MAX + largest).max(1);
+    let at_a_time = usize::try_from(affordable).unwrap_or(1).clamp(1, cores() + 2);
+    stream::iter(batches)
+        .map(|batch| restore_batch(repository, target, &output, counters, batch))
         .buffer_unordered(at_a_time)
         .try_collect::<()>()
         .await?;
-    Ok((partial, size_bytes))
+    if counters.progress().done_bytes == size_bytes {
+        return Ok((partial, size_bytes));
+    }
+    Err(Error::protocol(Code::RestorePointDamaged, "Some of its chunks are missing"))
 }
 
-async fn restore_chunk(
+async fn restore_batch(
     repository: &Repository,
     target: &Target<'_>,
-    file: &Arc<File>,
+    output: &Arc<Output>,
     counters: &RestoreCounters,
-    chunk: Placed,
+    batch: ReadBatch,
 ) -> Result<()> {
-    let plain = repository.read_chunk(&chunk.id).await.map_err(Error::of_reading)?;
-    if plain.len() as u64 != chunk.bytes {
-        return Err(Error::Internal(format!("Chunk {} has another length than its index says", chunk.id)));
-    }
-    if !sendense_disk::is_zero(&plain) {
-        write_at(file, plain, chunk.offset).await.map_err(|error| target.failed(error))?;
-        counters.written.fetch_add(chunk.bytes, Ordering::Relaxed);
-    }
-    counters.done.fetch_add(chunk.bytes, Ordering::Relaxed);
-    Ok(())
-}
-
-async fn write_at(file: &Arc<File>, plain: Bytes, offset: u64) -> io::Result<()> {
-    let file = Arc::clone(file);
-    spawn_blocking(move || file.write_all_at(&plain, offset)).await.map_err(io::Error::other)?
-}
-
-/// The chunks that have to be read, with their offsets; those known to be zero by their id are left out.
-fn place(repository: &Repository, ids: &[ChunkId], size_bytes: u64) -> Result<Vec<Placed>> {
-    let mut offset = 0;
-    let mut placed = Vec::new();
-    let length_of = |id: &ChunkId| {
-        let missing = || Error::of_reading(sendense_repo::Error::ChunkMissing { id: *id });
-        repository.plain_bytes_of(id).ok_or_else(missing)
+    // Counted apart, because the thread that writes may outlive a cancelled restore and its counters.
+    let (done, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (output, done_now, written_now) = (Arc::clone(output), Arc::clone(&done), Arc::clone(&written));
+    let write = move |id: &ChunkId, plain: &[u8]| {
+        let (places, bytes) = output.write(id, plain)?;
+        done_now.fetch_add(places * plain.len() as u64, Ordering::Relaxed);
+        written_now.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
     };
-    let first_and_last = ids.first().into_iter().chain(ids.last());
-    let zero_ids = zero_ids(&first_and_last.map(length_of).collect::<Result<Vec<_>>>()?);
-    for id in ids {
-        let bytes = length_of(id)?;
-        if !zero_ids.contains(id) {
-            placed.push(Placed { offset, bytes, id: *id });
-        }
-        offset += bytes;
-    }
-    if offset == size_bytes {
-        return Ok(placed);
-    }
-    Err(Error::Internal(format!("The disk's chunks add up to {offset} bytes, not to {size_bytes}")))
-}
-
-/// What an index says of lengths is not verified yet, so not every length is tried.
-fn zero_ids(lengths: &[u64]) -> Vec<ChunkId> {
-    let lengths = lengths.iter().filter_map(|length| usize::try_from(*length).ok());
-    lengths.filter(|length| *length <= MEMORY_BYTES_MAX).map(|length| ChunkId::of(&vec![0; length])).collect()
+    repository.read_batch(batch, write).await.map_err(|failure| match failure {
+        Failure::Read(error) => Error::of_reading(error),
+        Failure::Length(id) => Error::Internal(format!("Chunk {id} has another length than its index says")),
+        Failure::Write(error) => target.failed(error),
+    })?;
+    counters.done.fetch_add(done.load(Ordering::Relaxed), Ordering::Relaxed);
+    counters.written.fetch_add(written.load(Ordering::Relaxed), Ordering::Relaxed);
+    Ok(())
 }
 
 /// The target, for checks and error texts.

@@ -90,6 +90,12 @@ impl CheckReport {
 /// Restore points that are walked through at a time.
 const WALKS_MAX: usize = 2;
 
+/// How much is read and opened at the same time: each keeps a core busy, and two more are on their way meanwhile.
+/// Bounded, because each is up to a pack in memory.
+fn reads_max() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(16) + 2
+}
+
 /// Checks a repository. Takes no lock and changes nothing.
 pub(crate) async fn check(
     repository: &Arc<Inner>,

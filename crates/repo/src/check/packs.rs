@@ -1,23 +1,20 @@
 //! Reading every byte.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use rand::seq::SliceRandom;
 use sendense_storage::{ErrorKind, FileKind};
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::{CheckProgress, CheckReport, Problem};
+use super::{CheckProgress, CheckReport, Problem, reads_max};
 use crate::blocking::blocking;
-use crate::crypto::Key;
 use crate::pack::{self, PackedBlob};
-use crate::reader::open_blob;
 use crate::repository::Inner;
 use crate::{ChunkId, Error, PackId, Result};
-
-/// Packs that are read at a time, each as a whole.
-const READS_MAX: usize = 4;
 
 /// Where blobs were found damaged.
 #[derive(Debug, Default)]
@@ -54,7 +51,7 @@ pub(super) fn choose(repository: &Inner, percent: Option<f64>) -> Result<Vec<(Pa
 
 /// Reads these packs.
 pub(super) async fn read_all(
-    repository: &Inner,
+    repository: &Arc<Inner>,
     packs: Vec<(PackId, u64)>,
     report: &mut CheckReport,
     state: &mut CheckProgress,
@@ -66,7 +63,7 @@ pub(super) async fn read_all(
     let mut bad_places = BadPlaces::default();
     let mut reads = futures::stream::iter(packs)
         .map(|(id, size_bytes)| async move { (id, size_bytes, read(repository, id).await) })
-        .buffer_unordered(READS_MAX);
+        .buffer_unordered(reads_max());
     while let Some((id, size_bytes, result)) = reads.next().await {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
@@ -100,7 +97,7 @@ impl Findings {
     }
 }
 
-async fn read(repository: &Inner, id: PackId) -> Result<Findings> {
+async fn read(repository: &Arc<Inner>, id: PackId) -> Result<Findings> {
     let content = match repository.storage.read(FileKind::Pack, &id.into()).await {
         Ok(content) => content,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Damaged) => {
@@ -112,19 +109,36 @@ async fn read(repository: &Inner, id: PackId) -> Result<Findings> {
         }
         Err(error) => return Err(error.into()),
     };
-    let key = repository.key.clone();
-    let (content, header) = blocking(move || {
-        let header = if PackId::of(&content) == id {
-            pack::parse(&key, &content)
-        } else {
-            Err("its content does not match its name")
-        };
-        Ok((content, header))
-    })
-    .await?;
-    let (blobs, reason) = compare_with_index(repository, id, header);
-    let key = repository.key.clone();
-    blocking(move || Ok(Findings { pack: reason, bad_blobs: open_all(&key, &content, &blobs) })).await
+    let repository = Arc::clone(repository);
+    blocking(move || examine(&repository, id, content)).await
+}
+
+/// Goes through a pack once: each blob is hashed as a part of the pack, opened in place and hashed as a chunk while
+/// it is in the processor's cache.
+fn examine(repository: &Inner, id: PackId, content: Bytes) -> Result<Findings> {
+    let (mut blobs, mut reason) = compare_with_index(repository, id, pack::parse(&repository.key, &content));
+    let mut content = content.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+    blobs.sort_unstable_by_key(|blob| blob.offset);
+    let (mut hash, mut hashed, mut bad_blobs) = (Sha256::new(), 0, Vec::new());
+    repository.openers.with(|opener| {
+        for blob in &blobs {
+            let (start, end) = (blob.offset as usize, blob.offset as usize + blob.length as usize);
+            if start < hashed || end > content.len() {
+                // Only what an index says that does not fit its pack: the blobs lie over each other or beyond it.
+                bad_blobs.push((*blob, "its place is not in its pack"));
+                continue;
+            }
+            hash.update(&content[hashed..end]);
+            hashed = end;
+            let opened = opener.open(&repository.key, blob, &mut content[start..end]);
+            bad_blobs.extend(opened.err().map(|reason| (*blob, reason)));
+        }
+    })?;
+    hash.update(&content[hashed..]);
+    if PackId::from_bytes(hash.finalize().into()) != id {
+        reason = Some("its content does not match its name".into());
+    }
+    Ok(Findings { pack: reason, bad_blobs })
 }
 
 /// The blobs to look at, and what is wrong with the pack as a whole. If the pack cannot be believed, the index says
@@ -144,15 +158,4 @@ fn compare_with_index(
         Ok(_) => (index.blobs_of(&id), Some("the index does not agree with its header".into())),
         Err(reason) => (index.blobs_of(&id), Some(reason.into())),
     }
-}
-
-fn open_all(key: &Key, content: &Bytes, blobs: &[PackedBlob]) -> Vec<(PackedBlob, &'static str)> {
-    let open = |blob: &PackedBlob| {
-        let (start, length) = (blob.offset as usize, blob.length as usize);
-        let Some(sealed) = content.get(start..).and_then(|rest| rest.get(..length)) else {
-            return Some((*blob, "its pack is too short"));
-        };
-        open_blob(key, blob, Bytes::copy_from_slice(sealed)).err().map(|reason| (*blob, reason))
-    };
-    blobs.iter().filter_map(open).collect()
 }

@@ -1,28 +1,23 @@
 //! Reading one restore point.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use sendense_storage::FileKind;
 use tokio_util::sync::CancellationToken;
 
 use super::walk::is_damage;
-use super::{BadPlaces, DamagedRestorePoint, Problem, Walker};
+use super::{BadPlaces, DamagedRestorePoint, Problem, Walker, reads_max};
 use crate::blocking::blocking;
 use crate::pack::{BlobKind, PackedBlob};
-use crate::reader::open_blob;
+use crate::read_batch::{self, ReadBatch};
 use crate::repository::Inner;
 use crate::tree::Node;
-use crate::{ChunkId, Error, PackId, Result, SnapshotId, TreeId};
+use crate::{ChunkId, Error, Result, SnapshotId, TreeId};
 
 /// Neighbours in a pack are read together up to this many bytes.
-const READ_BYTES_MAX: u32 = 8 << 20;
-
-/// Bytes between two chunks that are cheaper to read than to skip.
-const GAP_BYTES_MAX: u32 = 128 << 10;
-
-const READS_MAX: usize = 4;
+const READ_BYTES_MAX: u64 = 8 << 20;
 
 /// How far a verification is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +51,7 @@ impl VerifyReport {
 
 /// Reads every distinct chunk of a restore point. Takes no lock and changes nothing.
 pub(crate) async fn verify(
-    repository: &Inner,
+    repository: &Arc<Inner>,
     id: &SnapshotId,
     progress: &(dyn Fn(VerifyProgress) + Send + Sync),
     cancel: &CancellationToken,
@@ -66,19 +61,19 @@ pub(crate) async fn verify(
     let point = repository.restore_point(id).await?;
     let mut report = VerifyReport::default();
     let chunks = distinct_chunks(repository, point.tree).await?;
-    let batches = batches(repository, &chunks);
-    let total_bytes = batches.iter().map(|batch| plain_bytes(&batch.blobs)).sum();
+    let batches = read_batch::plan(repository, chunks, READ_BYTES_MAX);
+    let total_bytes = batches.iter().map(ReadBatch::plain_bytes).sum();
     let mut state = VerifyProgress { checked_bytes: 0, total_bytes };
     progress(state);
     let mut bad_places = BadPlaces::default();
-    let mut reads =
-        futures::stream::iter(batches).map(|batch| read(repository, batch)).buffer_unordered(READS_MAX);
+    let reads = futures::stream::iter(batches).map(|batch| read(repository, batch));
+    let mut reads = reads.buffer_unordered(reads_max());
     while let Some(outcome) = reads.next().await {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         let outcome = outcome?;
-        state.checked_bytes += plain_bytes(&outcome.batch.blobs);
+        state.checked_bytes += outcome.batch.plain_bytes();
         outcome.add_to(repository, &mut report, &mut bad_places);
         progress(state);
     }
@@ -101,53 +96,9 @@ async fn distinct_chunks(repository: &Inner, root: TreeId) -> Result<HashSet<Chu
     }
 }
 
-/// Chunks that are read together.
-struct Batch {
-    pack: PackId,
-    /// In the order in which they lie.
-    blobs: Vec<PackedBlob>,
-}
-
-/// Orders chunks by where they lie, and joins neighbours. Chunks that lie nowhere are left to the walk.
-fn batches(repository: &Inner, chunks: &HashSet<ChunkId>) -> Vec<Batch> {
-    let index = repository.catalog.index();
-    let place = |id: &ChunkId| {
-        let location =
-            index.find(BlobKind::Data, id.as_bytes()).min_by_key(|location| location.is_missing)?;
-        Some((location.pack, location.blob))
-    };
-    let mut places: Vec<_> = chunks.iter().filter_map(place).collect();
-    places.sort_unstable_by_key(|(pack, blob)| (*pack, blob.offset));
-    let mut batches: Vec<Batch> = Vec::new();
-    for (pack, blob) in places {
-        match batches.last_mut() {
-            Some(batch) if batch.takes(pack, &blob) => batch.blobs.push(blob),
-            _ => batches.push(Batch { pack, blobs: vec![blob] }),
-        }
-    }
-    batches
-}
-
-impl Batch {
-    fn start(&self) -> u32 {
-        self.blobs.first().map_or(0, |blob| blob.offset)
-    }
-
-    fn end(&self) -> u32 {
-        self.blobs.last().map_or(0, |blob| blob.offset.saturating_add(blob.length))
-    }
-
-    fn takes(&self, pack: PackId, next: &PackedBlob) -> bool {
-        let end = next.offset.saturating_add(next.length);
-        pack == self.pack
-            && next.offset.saturating_sub(self.end()) <= GAP_BYTES_MAX
-            && end.saturating_sub(self.start()) <= READ_BYTES_MAX
-    }
-}
-
 /// What came of reading a batch.
 struct Outcome {
-    batch: Batch,
+    batch: ReadBatch,
     /// Those that are damaged here.
     bad: Vec<BadBlob>,
 }
@@ -159,20 +110,14 @@ struct BadBlob {
     is_lost: bool,
 }
 
-async fn read(repository: &Inner, batch: Batch) -> Result<Outcome> {
-    let (offset, length) = (batch.start(), batch.end().saturating_sub(batch.start()) as usize);
-    let sealed =
-        repository.storage.read_range(FileKind::Pack, &batch.pack.into(), offset.into(), length).await;
-    let (batch, failures) = match sealed {
+async fn read(repository: &Arc<Inner>, batch: ReadBatch) -> Result<Outcome> {
+    let (batch, failures) = match read_batch::read_sealed(repository, &batch).await {
         Ok(sealed) => open_batch(repository, batch, sealed).await?,
-        Err(error) => {
-            let error = Error::from(error);
-            if !is_damage(&error) {
-                return Err(error);
-            }
+        Err(error) if is_damage(&error) => {
             let failures = batch.blobs.iter().map(|blob| (*blob, error.to_string())).collect();
             (batch, failures)
         }
+        Err(error) => return Err(error),
     };
     let mut bad = Vec::new();
     for (blob, reason) in failures {
@@ -188,19 +133,16 @@ async fn read(repository: &Inner, batch: Batch) -> Result<Outcome> {
 }
 
 async fn open_batch(
-    repository: &Inner,
-    batch: Batch,
+    repository: &Arc<Inner>,
+    batch: ReadBatch,
     sealed: Bytes,
-) -> Result<(Batch, Vec<(PackedBlob, String)>)> {
-    let key = repository.key.clone();
+) -> Result<(ReadBatch, Vec<(PackedBlob, String)>)> {
+    let repository = Arc::clone(repository);
     blocking(move || {
-        let start = batch.start();
-        let open = |blob: &PackedBlob| {
-            let first = (blob.offset - start) as usize;
-            let sealed = Bytes::copy_from_slice(&sealed[first..first + blob.length as usize]);
-            open_blob(&key, blob, sealed).err().map(|reason| (*blob, reason.to_owned()))
-        };
-        let failures = batch.blobs.iter().filter_map(open).collect();
+        let mut failures = Vec::new();
+        read_batch::open(&repository, &batch, sealed, |blob, plain| {
+            failures.extend(plain.err().map(|reason| (*blob, reason.to_owned())));
+        })?;
         Ok((batch, failures))
     })
     .await
@@ -212,7 +154,7 @@ impl Outcome {
         let lost = self.bad.iter().filter(|bad| bad.is_lost).map(|bad| bad.blob);
         let lost_bytes: u64 = lost.clone().map(|blob| u64::from(blob.plain_bytes())).sum();
         report.chunks += (self.batch.blobs.len() - lost.clone().count()) as u64;
-        report.bytes += plain_bytes(&self.batch.blobs) - lost_bytes;
+        report.bytes += self.batch.plain_bytes() - lost_bytes;
         for blob in lost {
             for location in repository.catalog.index().find(BlobKind::Data, &blob.id) {
                 bad_places.insert(location.pack, &location.blob);
@@ -225,8 +167,4 @@ impl Outcome {
         };
         report.problems.extend(self.bad.into_iter().map(problem));
     }
-}
-
-fn plain_bytes(blobs: &[PackedBlob]) -> u64 {
-    blobs.iter().map(|blob| u64::from(blob.plain_bytes())).sum()
 }

@@ -173,6 +173,12 @@ impl Index {
         self.find_reliable(kind, id).next().is_some()
     }
 
+    /// The plain length of a chunk that may be read, be it from a place on which nobody may rely.
+    pub(crate) fn readable_bytes_of(&self, id: &ChunkId) -> Option<u32> {
+        let places = self.find(BlobKind::Data, id.as_bytes());
+        places.min_by_key(|place| place.is_missing).map(|place| place.blob.plain_bytes())
+    }
+
     /// The plain length of a chunk that lies in a pack that is there and not marked.
     pub(crate) fn plain_bytes_of(&self, id: &ChunkId) -> Option<u32> {
         let location = self.find_reliable(BlobKind::Data, id.as_bytes()).next();

@@ -1,0 +1,160 @@
+//! Chunks that lie side by side in a pack and are read with one request.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use sendense_storage::FileKind;
+
+use crate::blocking::blocking;
+use crate::check::is_damage;
+use crate::pack::{BlobKind, PackedBlob};
+use crate::repository::Inner;
+use crate::{ChunkId, Error, PackId, Result};
+
+/// Bytes between two chunks that are cheaper to read than to skip.
+const GAP_BYTES_MAX: u32 = 128 << 10;
+
+/// Chunks of one pack, in the order in which they lie. Made by [`crate::Repository::plan_reads`].
+#[derive(Debug)]
+pub struct ReadBatch {
+    pub(crate) pack: PackId,
+    pub(crate) blobs: Vec<PackedBlob>,
+    plain_bytes: u64,
+}
+
+impl ReadBatch {
+    /// The bytes of its chunks.
+    #[must_use]
+    pub fn plain_bytes(&self) -> u64 {
+        self.plain_bytes
+    }
+
+    /// Its chunks.
+    pub fn chunk_ids(&self) -> impl Iterator<Item = ChunkId> + '_ {
+        self.blobs.iter().map(|blob| ChunkId::from_bytes(blob.id))
+    }
+
+    fn start(&self) -> u32 {
+        self.blobs.first().map_or(0, |blob| blob.offset)
+    }
+
+    fn end(&self) -> u32 {
+        self.blobs.last().map_or(0, |blob| blob.offset.saturating_add(blob.length))
+    }
+
+    fn takes(&self, pack: PackId, next: &PackedBlob, bytes_max: u64) -> bool {
+        let stored_bytes = next.offset.saturating_add(next.length).saturating_sub(self.start());
+        pack == self.pack
+            && next.offset.saturating_sub(self.end()) <= GAP_BYTES_MAX
+            && u64::from(stored_bytes) <= bytes_max
+            && self.plain_bytes + u64::from(next.plain_bytes()) <= bytes_max
+    }
+
+    fn push(&mut self, blob: PackedBlob) {
+        self.plain_bytes += u64::from(blob.plain_bytes());
+        self.blobs.push(blob);
+    }
+}
+
+/// Orders chunks by where they lie, and joins neighbours to batches of at most `bytes_max`, stored and plain; a
+/// larger chunk is a batch of its own. Chunks that lie nowhere are in no batch.
+pub(crate) fn plan(
+    repository: &Inner,
+    ids: impl IntoIterator<Item = ChunkId>,
+    bytes_max: u64,
+) -> Vec<ReadBatch> {
+    let index = repository.catalog.index();
+    let place = |id: ChunkId| {
+        let places = index.find(BlobKind::Data, id.as_bytes());
+        places.min_by_key(|place| place.is_missing).map(|place| (place.pack, place.blob))
+    };
+    let mut places: Vec<_> = ids.into_iter().filter_map(place).collect();
+    drop(index);
+    places.sort_unstable_by_key(|(pack, blob)| (*pack, blob.offset));
+    places.dedup();
+    let mut batches: Vec<ReadBatch> = Vec::new();
+    for (pack, blob) in places {
+        match batches.last_mut() {
+            Some(batch) if batch.takes(pack, &blob, bytes_max) => batch.push(blob),
+            _ => {
+                let mut batch = ReadBatch { pack, blobs: Vec::new(), plain_bytes: 0 };
+                batch.push(blob);
+                batches.push(batch);
+            }
+        }
+    }
+    batches
+}
+
+/// Reads a batch, as [`crate::Repository::read_batch`] says.
+pub(crate) async fn read<E, V>(repository: &Arc<Inner>, batch: ReadBatch, visit: V) -> Result<(), E>
+where
+    E: From<Error> + Send + 'static,
+    V: FnMut(&ChunkId, &[u8]) -> Result<(), E> + Send + 'static,
+{
+    let (rest, mut visit) = match read_sealed(repository, &batch).await {
+        Ok(sealed) => {
+            let repository = Arc::clone(repository);
+            blocking(move || open_and_visit(&repository, &batch, sealed, visit)).await??
+        }
+        Err(error) if is_damage(&error) => (batch.chunk_ids().collect(), visit),
+        Err(error) => return Err(error.into()),
+    };
+    // A chunk that is not whole here may be whole elsewhere.
+    for id in rest {
+        let plain = repository.read_chunk(&id).await?;
+        visit = blocking(move || Ok(visit(&id, &plain).map(|()| visit))).await??;
+    }
+    Ok(())
+}
+
+/// The stored bytes of a batch, gaps included.
+pub(crate) async fn read_sealed(repository: &Inner, batch: &ReadBatch) -> Result<Bytes> {
+    let (start, length) = (batch.start(), batch.end().saturating_sub(batch.start()));
+    let id = batch.pack.into();
+    Ok(repository.storage.read_range(FileKind::Pack, &id, start.into(), length as usize).await?)
+}
+
+/// Opens the blobs of a batch one after the other. Keeps a core busy.
+pub(crate) fn open(
+    repository: &Inner,
+    batch: &ReadBatch,
+    sealed: Bytes,
+    mut visit: impl FnMut(&PackedBlob, Result<&[u8], &'static str>),
+) -> Result<()> {
+    // Where nobody else holds the bytes, this is no copy.
+    let mut sealed = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
+    let start = batch.start();
+    repository.openers.with(|opener| {
+        for blob in &batch.blobs {
+            let first = blob.offset.saturating_sub(start) as usize;
+            match sealed.get_mut(first..first.saturating_add(blob.length as usize)) {
+                Some(sealed) => visit(blob, opener.open(&repository.key, blob, sealed)),
+                None => visit(blob, Err("its pack is too short")),
+            }
+        }
+    })
+}
+
+type Unfinished<V> = (Vec<ChunkId>, V);
+
+fn open_and_visit<E, V>(
+    repository: &Inner,
+    batch: &ReadBatch,
+    sealed: Bytes,
+    mut visit: V,
+) -> Result<Result<Unfinished<V>, E>>
+where
+    V: FnMut(&ChunkId, &[u8]) -> Result<(), E>,
+{
+    let (mut damaged, mut refused) = (Vec::new(), None);
+    open(repository, batch, sealed, |blob, plain| {
+        let id = ChunkId::from_bytes(blob.id);
+        match plain {
+            Ok(plain) if refused.is_none() => refused = visit(&id, plain).err(),
+            Ok(_) => {}
+            Err(_) => damaged.push(id),
+        }
+    })?;
+    Ok(refused.map_or(Ok((damaged, visit)), Err))
+}
