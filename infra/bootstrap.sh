@@ -24,9 +24,10 @@ NODE_VERSION="$(<"$SENDENSE_ROOT/.node-version")"
 readonly NODE_VERSION
 
 # nbdkit and libnbd-bin serve and copy disks, qemu-utils converts them, restic judges our repositories,
-# e2fsprogs makes the demo's filesystems, procps and openssl are used by the tests.
+# e2fsprogs makes the demo's filesystems, strace kills processes at chosen system calls, procps and openssl are
+# used by the tests.
 readonly DEBIAN_PACKAGES=(
-  ca-certificates curl e2fsprogs gcc git libc6-dev libnbd-bin make nbdkit openssl procps qemu-utils restic
+  ca-certificates curl e2fsprogs gcc git libc6-dev libnbd-bin make nbdkit openssl procps qemu-utils restic strace
 )
 readonly BENCH_PACKAGES=(
   b3sum borgbackup fdisk fio fuse3 iperf3 libnbd-dev libssl-dev libzstd-dev python3 python3-llfuse time

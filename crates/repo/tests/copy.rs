@@ -118,7 +118,7 @@ async fn a_damaged_chunk_is_not_copied_and_the_source_is_only_read() {
     assert!(faulty.journal().iter().all(|operation| !matches!(operation.verb, Verb::Write | Verb::Remove)));
     for pack in faulty.list(FileKind::Pack).await.unwrap() {
         let mut content = faulty.read(FileKind::Pack, &pack.id).await.unwrap().to_vec();
-        content[pack.size_bytes as usize / 2] ^= 1;
+        content[usize::try_from(pack.size_bytes).unwrap() / 2] ^= 1;
         faulty.remove(FileKind::Pack, &pack.id).await.unwrap();
         faulty.write(FileKind::Pack, &pack.id, content.into()).await.unwrap();
     }

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use sendense_storage::FileKind;
+use sendense_storage::{ErrorKind, FileKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::repository::Inner;
-use crate::{Error, Result, SnapshotId};
+use crate::{Error, KeyId, Result, SnapshotId};
 pub(crate) use packs::BadPlaces;
 pub use problem::Problem;
 pub(crate) use verify::verify;
@@ -106,6 +106,7 @@ pub(crate) async fn check(
     let mut report = CheckReport::default();
     // The restore points first: what is made while we check may need packs that the listings do not show yet.
     let points = repository.storage.list(FileKind::Snapshot).await?;
+    check_keys(repository, &mut report).await?;
     check_index(repository, &mut report).await?;
     let mut state = CheckProgress { total_restore_points: points.len() as u64, ..CheckProgress::default() };
     let mut bad_places = BadPlaces::default();
@@ -143,6 +144,25 @@ pub(crate) async fn read_all(
     let packs = packs::choose(repository, None)?;
     let bad_places = packs::read_all(repository, packs, &mut report, &mut state, progress, cancel).await?;
     Ok((report, bad_places))
+}
+
+/// Holds key files against their names. One that was changed may still open with its password, or no more with any:
+/// it is found here, before somebody needs it.
+async fn check_keys(repository: &Inner, report: &mut CheckReport) -> Result<()> {
+    let storage = &repository.storage;
+    for entry in storage.list(FileKind::Key).await? {
+        let id = KeyId::from(entry.id);
+        let reason = match storage.read(FileKind::Key, &entry.id).await {
+            Ok(content) if KeyId::of(&content) == id => continue,
+            Ok(_) => "its content does not match its name".into(),
+            // Removed since the listing.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == ErrorKind::Damaged => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        report.problems.push(Problem::KeyDamaged { id, reason });
+    }
+    Ok(())
 }
 
 /// Holds index files and packs against each other.

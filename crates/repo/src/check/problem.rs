@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ChunkId, IndexId, PackId, SnapshotId, TreeId};
+use crate::{ChunkId, IndexId, KeyId, PackId, SnapshotId, TreeId};
 
 /// Something is wrong with a repository. Which restore points it touches is said apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,13 @@ pub enum Problem {
     IndexUnreadable {
         /// The file.
         id: IndexId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key file is not what was written. Its password may not open the repository any more.
+    KeyDamaged {
+        /// The key.
+        id: KeyId,
         /// What is wrong with it.
         reason: String,
     },
@@ -40,6 +47,14 @@ pub enum Problem {
     ChunkMissing {
         /// The chunk.
         id: ChunkId,
+    },
+    /// A file needs a chunk that lies only in a pack that is marked for deletion: whoever made the restore point died
+    /// at the very end. It can be read, and other tools do not see it. The next prune takes the mark back.
+    ChunkMarked {
+        /// The chunk.
+        id: ChunkId,
+        /// Where it lies.
+        pack: PackId,
     },
     /// A directory cannot be read.
     TreeUnreadable {
@@ -72,12 +87,19 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::IndexUnreadable { id, reason } => write!(f, "Index file {id} cannot be read: {reason}"),
+            Self::KeyDamaged { id, reason } => write!(f, "Key file {id} is damaged: {reason}"),
             Self::PackMissing { id } => write!(f, "Pack {id} is missing or has a wrong size"),
             Self::PackDamaged { id, reason } => write!(f, "Pack {id} is damaged: {reason}"),
             Self::BlobDamaged { id, pack, reason } => {
                 write!(f, "Chunk {id} in pack {pack} is damaged: {reason}")
             }
             Self::ChunkMissing { id } => write!(f, "Chunk {id} is nowhere to be read"),
+            Self::ChunkMarked { id, pack } => {
+                write!(
+                    f,
+                    "Chunk {id} lies only in pack {pack}, which is marked for deletion; a prune takes that back"
+                )
+            }
             Self::TreeUnreadable { id, reason } => write!(f, "Directory {id} cannot be read: {reason}"),
             Self::FileSizeWrong { point, path, size_bytes, chunk_bytes } => {
                 write!(

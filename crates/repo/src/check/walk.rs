@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::packs::BadPlaces;
 use super::{DamagedRestorePoint, Problem};
+use crate::index::Location;
 use crate::pack::BlobKind;
 use crate::repository::Inner;
 use crate::tree::{Node, NodeKind, Tree, segments};
@@ -22,6 +23,7 @@ struct Findings {
     /// Trees below which everything is there.
     whole: HashSet<TreeId>,
     missing_chunks: HashSet<ChunkId>,
+    marked_chunks: HashSet<ChunkId>,
     unreadable_trees: HashSet<TreeId>,
     problems: Vec<Problem>,
 }
@@ -139,14 +141,21 @@ impl<'a> Walker<'a> {
         is_whole
     }
 
-    /// The length of a chunk that lies somewhere where it can be read, as far as we know. A pack that will be deleted
-    /// is no such place.
+    /// The length of a chunk that lies somewhere where it can be read, as far as we know. A pack that is marked for
+    /// deletion is such a place, but not for long: that is a finding of its own.
     fn readable_bytes(&self, id: &ChunkId) -> Option<u32> {
         let index = self.repository.catalog.index();
-        let mut readable = index
-            .find_reliable(BlobKind::Data, id.as_bytes())
-            .filter(|location| !self.bad_places.contains(location.pack, &location.blob));
-        readable.next().map(|location| location.blob.plain_bytes())
+        let is_whole = |location: &Location| !self.bad_places.contains(location.pack, &location.blob);
+        if let Some(location) = index.find_reliable(BlobKind::Data, id.as_bytes()).find(is_whole) {
+            return Some(location.blob.plain_bytes());
+        }
+        let mut marked = index.find(BlobKind::Data, id.as_bytes()).filter(|location| !location.is_missing);
+        let location = marked.find(is_whole)?;
+        let mut findings = self.findings();
+        if findings.marked_chunks.insert(*id) {
+            findings.problems.push(Problem::ChunkMarked { id: *id, pack: location.pack });
+        }
+        Some(location.blob.plain_bytes())
     }
 
     fn findings(&self) -> MutexGuard<'_, Findings> {

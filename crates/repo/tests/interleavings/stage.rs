@@ -9,18 +9,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sendense_repo::{
-    CheckOptions, ChunkId, EncodedChunk, Error, NewFile, NewRestorePoint, Payload, Repository, Result,
-    SnapshotId, Tuning,
+    ChunkId, EncodedChunk, Error, NewFile, NewRestorePoint, Payload, Problem, PruneOptions, PruneReport,
+    Repository, Result, SnapshotId, Tuning,
 };
 use sendense_storage::{FileKind, Storage};
 use sendense_testkit::interleave::{Scenario, Snapshot, World};
 use sendense_testkit::storage::FaultyStorage;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{DIRECTORY, a_time, fill, password, quick_init, quick_writer, read_file};
+use crate::support::{DIRECTORY, a_time, fill, password, quick_init, quick_writer, read_data, read_file};
 
 const DISK: &str = "disk-2000.raw";
 
@@ -42,6 +43,11 @@ pub(crate) enum Part {
     Forget,
     /// Takes over packs that are in no index.
     Adopt,
+    /// Marks what nobody needs, and deletes what was marked as soon as nobody can still want it: the grace is over at
+    /// once. Twice, so that it deletes what it has marked.
+    Prune,
+    /// Keeps everybody else out and deletes at once.
+    ExclusivePrune,
     /// Removes the packs that no listed restore point needs, at once and without a look at locks.
     CarelessPrune,
 }
@@ -135,8 +141,7 @@ impl Scenario for Stage {
     async fn judge(&self, world: &Arc<World>, play: Play) -> std::result::Result<(), String> {
         let report = std::mem::take(&mut *play.lock().unwrap());
         for (part, error) in &report.failures {
-            // A backup may notice, as long as its repetition succeeds.
-            if !(self.is_careless && error.is_temporary()) {
+            if !(self.may_fail(*part) && error.is_temporary()) {
                 return Err(format!("{part:?} failed: {error:?}"));
             }
         }
@@ -150,13 +155,20 @@ impl Scenario for Stage {
         if !may_be_gone {
             expected.insert(self.old, OLD);
         }
-        self.look_at(&storage, &expected).await?;
+        self.look_at(&storage, &expected, world.has_deaths()).await?;
         // The next jobs work, and harm nobody.
         let repository = open(Arc::clone(&storage)).await;
         let next = back_up(&repository, NEXT).await.map_err(|error| format!("the next backup: {error:?}"))?;
         expected.insert(next, NEXT);
-        repository.adopt_orphan_packs(quick_writer().lock, &CancellationToken::new()).await.unwrap();
-        self.look_at(&storage, &expected).await.map_err(|reason| format!("after the next backup: {reason}"))
+        let seen = self.look_at(&storage, &expected, world.has_deaths()).await;
+        seen.map_err(|reason| format!("after the next backup: {reason}"))?;
+        if self.is_careless {
+            return Ok(());
+        }
+        // And so does the next prune, which leaves no garbage.
+        prune_twice(&repository).await.map_err(|error| format!("the next prune: {error:?}"))?;
+        let seen = self.look_at(&storage, &expected, false).await;
+        seen.map_err(|reason| format!("after the next prune: {reason}"))
     }
 }
 
@@ -165,11 +177,19 @@ impl Stage {
         self.snapshot.contains(FileKind::Snapshot, &point.into())
     }
 
+    /// Whether a part may fail for a temporary reason, as long as its repetition succeeds.
+    fn may_fail(&self, part: Part) -> bool {
+        let is_one_of_several = self.parts.iter().filter(|part| part.is_prune()).count() > 1;
+        let has_exclusive = self.parts.contains(&Part::ExclusivePrune);
+        self.is_careless || has_exclusive || (part.is_prune() && is_one_of_several)
+    }
+
     /// Every listed restore point is whole, and the expected ones are listed.
     async fn look_at(
         &self,
         storage: &Arc<dyn Storage>,
         expected: &HashMap<SnapshotId, Disk>,
+        may_be_marked: bool,
     ) -> std::result::Result<(), String> {
         let repository = open(Arc::clone(storage)).await;
         let points = repository.restore_points().await.unwrap();
@@ -187,15 +207,17 @@ impl Stage {
                 Err(error) => return Err(format!("LOST: restore point {:?}: {error}", point.tags)),
             }
         }
-        let (options, cancel) =
-            (CheckOptions { read_data: true, ..CheckOptions::default() }, CancellationToken::new());
-        let report = repository.check(options, &|_| {}, &cancel).await.unwrap();
+        let report = repository.check(read_data(), &|_| {}, &CancellationToken::new()).await.unwrap();
         if self.is_careless {
             // Its index names packs that are gone. What counts here is whether a restore point needs them.
             return Ok(());
         }
+        // Who dies at the very end of a commit cannot take back the marks that came meanwhile.
+        let is_tolerable =
+            |problem: &Problem| may_be_marked && matches!(problem, Problem::ChunkMarked { .. });
+        let is_whole = report.damaged_restore_points.is_empty() && report.problems.iter().all(is_tolerable);
         let is_listed = u64::try_from(points.len()).unwrap() == report.restore_points;
-        if report.is_healthy() && is_listed { Ok(()) } else { Err(format!("{report:?}")) }
+        if is_whole && is_listed { Ok(()) } else { Err(format!("{report:?}")) }
     }
 }
 
@@ -206,8 +228,12 @@ impl Part {
             Self::Backups(..) => "backups",
             Self::Forget => "forget",
             Self::Adopt => "adopt",
-            Self::CarelessPrune => "prune",
+            Self::Prune | Self::ExclusivePrune | Self::CarelessPrune => "prune",
         }
+    }
+
+    fn is_prune(self) -> bool {
+        matches!(self, Self::Prune | Self::ExclusivePrune)
     }
 
     async fn play(self, repository: &Repository, old: SnapshotId) -> Vec<Result<Option<(SnapshotId, Disk)>>> {
@@ -223,6 +249,11 @@ impl Part {
                 let adopted =
                     repository.adopt_orphan_packs(quick_writer().lock, &CancellationToken::new()).await;
                 vec![adopted.map(|_| None)]
+            }
+            Self::Prune => vec![prune_twice(repository).await.map(|()| None)],
+            Self::ExclusivePrune => {
+                let options = PruneOptions { exclusive: true, ..prune_options() };
+                vec![prune(repository, &options).await.map(|_| None)]
             }
             Self::CarelessPrune => vec![prune_carelessly(repository.storage()).await.map(|()| None)],
         }
@@ -260,6 +291,27 @@ async fn back_up(repository: &Repository, disk: Disk) -> Result<SnapshotId> {
         let _ = writer.abort().await;
     }
     outcome
+}
+
+/// Grace and margin are over at once, so that the order of operations alone decides what may be deleted.
+fn prune_options() -> PruneOptions {
+    PruneOptions {
+        grace: Duration::ZERO,
+        clock_margin: Duration::ZERO,
+        waste_ratio_max: 0.0,
+        lock: quick_writer().lock,
+        ..PruneOptions::default()
+    }
+}
+
+async fn prune(repository: &Repository, options: &PruneOptions) -> Result<PruneReport> {
+    repository.prune(options, &|_| {}, &CancellationToken::new()).await
+}
+
+async fn prune_twice(repository: &Repository) -> Result<()> {
+    prune(repository, &prune_options()).await?;
+    prune(repository, &prune_options()).await?;
+    Ok(())
 }
 
 fn chunk(number: u64) -> Bytes {

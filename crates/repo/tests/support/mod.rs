@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use sendense_repo::{
-    ChunkId, EncodedChunk, InitOptions, Kdf, LockTiming, NewFile, NewRestorePoint, Payload, Repository,
-    Result, Secret, SnapshotId, Tuning, Writer, WriterOptions,
+    CheckOptions, ChunkId, EncodedChunk, InitOptions, Kdf, LockTiming, NewFile, NewRestorePoint, Payload,
+    Repository, Result, Secret, SnapshotId, Tuning, Writer, WriterOptions,
 };
 use sendense_storage::Storage;
 
@@ -33,6 +33,11 @@ pub(crate) fn small_packs() -> Tuning {
 
 pub(crate) fn quick_writer() -> WriterOptions {
     WriterOptions { lock: LockTiming { settle: Duration::ZERO, refresh: Duration::from_mins(5) } }
+}
+
+/// A check that reads every byte.
+pub(crate) fn read_data() -> CheckOptions {
+    CheckOptions { read_data: true, ..CheckOptions::default() }
 }
 
 pub(crate) async fn a_repository(storage: Arc<dyn Storage>) -> Repository {

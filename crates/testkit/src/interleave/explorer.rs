@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use super::run::{Choice, Moment, Policy, run};
 use super::{Failure, Scenario};
 
+/// So often a run is tried that goes another way than planned; then the exploration is not complete.
+const TRIES_MAX: usize = 50;
+
 /// How far an exploration goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -27,8 +30,8 @@ pub struct Exploration {
     pub states: usize,
     /// Decisions of the longest run.
     pub decisions_max: usize,
-    /// Runs that did not repeat the way to where they were to depart from. A number other than 0 means that
-    /// something besides the schedule decides.
+    /// Runs that did not repeat the way to where they were to depart from, and were tried again: something besides the
+    /// schedule decides, such as the order of a hash table. They were judged nevertheless.
     pub unrepeatable: usize,
     /// Whether all schedules within the bounds were explored.
     pub is_complete: bool,
@@ -39,18 +42,24 @@ pub struct Exploration {
 /// Explores all schedules within the bounds, until one fails.
 pub fn explore(scenario: &impl Scenario, bounds: Bounds) -> Exploration {
     let mut explorer = Explorer { bounds, path: Vec::new(), known: HashMap::new() };
-    let mut seen = Exploration::default();
+    let (mut seen, mut astray_in_a_row) = (Exploration::default(), 0);
     for _ in 0..bounds.runs_max {
         let mut walk =
             Walk { explorer: &mut explorer, decision: 0, spent: Spent::default(), is_astray: false };
         let outcome = run(scenario, &mut walk);
         seen.decisions_max = seen.decisions_max.max(walk.decision);
-        seen.unrepeatable += usize::from(walk.is_astray);
+        let is_astray = walk.is_astray;
+        seen.unrepeatable += usize::from(is_astray);
         seen.turned_back += usize::from(outcome.is_known);
         seen.schedules += usize::from(!outcome.is_known);
         seen.failure = outcome.failure;
-        if seen.failure.is_some() || !explorer.turn() {
-            seen.is_complete = seen.failure.is_none();
+        if seen.failure.is_some() {
+            break;
+        }
+        astray_in_a_row = if is_astray { astray_in_a_row + 1 } else { 0 };
+        let is_on_its_way = is_astray && astray_in_a_row < TRIES_MAX;
+        if astray_in_a_row == TRIES_MAX || !(is_on_its_way || explorer.turn()) {
+            seen.is_complete = astray_in_a_row < TRIES_MAX;
             break;
         }
     }

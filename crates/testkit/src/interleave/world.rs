@@ -195,6 +195,12 @@ impl World {
         }
     }
 
+    /// Whether anybody has died.
+    #[must_use]
+    pub fn has_deaths(&self) -> bool {
+        self.state().actors.iter().any(|actor| actor.is_dead)
+    }
+
     pub(super) fn name_of(&self, actor: usize) -> String {
         self.state().actors[actor].name.clone()
     }
