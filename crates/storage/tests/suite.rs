@@ -98,6 +98,38 @@ async fn a_write_leaves_no_temporary_file_behind_whether_it_succeeds_or_not() {
 }
 
 #[tokio::test]
+async fn an_upload_in_pieces_is_invisible_until_it_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = LocalStorage::open(directory.path()).await.unwrap();
+    storage.create().await.unwrap();
+    let mut upload = storage.upload(FileKind::Pack, &ID).await.unwrap();
+    upload.append(Bytes::from_static(b"half ")).await.unwrap();
+    assert_eq!(storage.list(FileKind::Pack).await.unwrap(), []);
+    assert!(!storage.exists(FileKind::Pack, &ID).await.unwrap());
+    upload.append(Bytes::from_static(b"and half")).await.unwrap();
+    upload.finish().await.unwrap();
+    assert_eq!(storage.read(FileKind::Pack, &ID).await.unwrap(), "half and half");
+}
+
+#[tokio::test]
+async fn an_upload_in_pieces_never_replaces_a_file_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = LocalStorage::open(directory.path()).await.unwrap();
+    storage.create().await.unwrap();
+    storage.write(FileKind::Index, &ID, Bytes::from_static(b"first")).await.unwrap();
+    for (content, expected) in
+        [("first", None), ("other", Some(ErrorKind::AlreadyExists)), ("1", Some(ErrorKind::AlreadyExists))]
+    {
+        let mut upload = storage.upload(FileKind::Index, &ID).await.unwrap();
+        upload.append(Bytes::from_static(content.as_bytes())).await.unwrap();
+        assert_eq!(upload.finish().await.err().map(|error| error.kind()), expected, "{content}");
+    }
+    drop(storage.upload(FileKind::Index, &ID).await.unwrap());
+    assert_eq!(storage.read(FileKind::Index, &ID).await.unwrap(), "first");
+    assert_eq!(std::fs::read_dir(directory.path().join("index")).unwrap().count(), 1);
+}
+
+#[tokio::test]
 async fn a_full_storage_says_no_space_and_keeps_what_it_has() {
     let storage = MemoryStorage::with_total_bytes(10);
     storage.write(FileKind::Pack, &ID, Bytes::from_static(b"123456")).await.unwrap();

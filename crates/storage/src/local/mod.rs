@@ -11,6 +11,7 @@
 
 mod layout;
 mod temporary;
+mod upload;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use crate::{Capacity, Error, ErrorKind, FileEntry, FileId, FileKind, Result, Storage};
 use layout::Layout;
 use temporary::TemporaryFile;
+pub use upload::LocalUpload;
 
 /// Nobody but the owner reads a repository, encrypted or not.
 const FILE_MODE: u32 = 0o600;

@@ -44,8 +44,24 @@ impl TemporaryFile {
         &mut self.file
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// As [`Self::rename_to`], but gives the file back when the name exists.
+    pub(super) fn rename_to_or_keep(mut self, path: &Path) -> io::Result<Option<Self>> {
+        match self.rename(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Some(self)),
+            result => result.map(|()| None),
+        }
+    }
+
     /// Gives the file its name unless that exists, in one step.
     pub(super) fn rename_to(mut self, path: &Path) -> io::Result<()> {
+        self.rename(path)
+    }
+
+    fn rename(&mut self, path: &Path) -> io::Result<()> {
         match renameat_with(CWD, &self.path, CWD, path, RenameFlags::NOREPLACE) {
             // An older network file system. The names are hashes of random content, so that two writers of
             // one name write the same bytes.
