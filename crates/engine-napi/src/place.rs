@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use napi::Result;
 use napi_derive::napi;
-use sendense_engine::{ProtectionMode, ProtectionPolicy, S3Settings, Secret};
+use sendense_engine::{ProtectionMode, ProtectionPolicy, RestPlace, S3Settings, Secret};
 
 use crate::convert::{number, rejection, request_invalid, unsigned};
 
@@ -31,6 +31,9 @@ pub enum RepositoryPlace {
         ca_pem: Option<String>,
         object_lock: Option<ObjectLock>,
     },
+    /// A server that speaks restic's REST protocol.
+    #[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]
+    Rest { url: String, username: String, password: String, certificate_sha256: Option<String> },
 }
 
 /// See `S3Place` in packages/engine.
@@ -139,6 +142,15 @@ impl RepositoryPlace {
                 protection: object_lock.map(ObjectLock::into_engine).transpose()?,
                 clock: SystemTime::now,
             }),
+            Self::Rest { url, username, password, certificate_sha256 } => {
+                let password = Secret::new(password);
+                sendense_engine::RepositoryPlace::Rest(RestPlace {
+                    url,
+                    username,
+                    password,
+                    certificate_sha256,
+                })
+            }
         })
     }
 }

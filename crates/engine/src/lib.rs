@@ -13,6 +13,7 @@ mod place;
 mod reports;
 mod repository;
 mod restore;
+mod rest_place;
 mod restore_point;
 mod tls;
 mod upkeep;
@@ -34,6 +35,7 @@ pub use reports::{
     AdoptReport, CheckReport, RestorePointInfo, StorageInfo, VerifyCounters, VerifyProgress, VerifyReport,
 };
 pub use repository::Repository;
+pub use rest_place::RestPlace;
 pub use restore::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport};
 pub use sendense_disk::Extent;
 pub use sendense_repo::{

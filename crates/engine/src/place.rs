@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sendense_storage::{
-    ByteBudget, Guard, GuardLimits, Limit, LocalStorage, Retry, RetryPolicy, Storage, Throttle, Timeout,
-    TimeoutPolicy,
+    ByteBudget, Guard, GuardLimits, Limit, LocalStorage, Retry, RetryPolicy, Storage, Throttle,
+    Timeout, TimeoutPolicy,
 };
 use sendense_storage_remote::{PlaceProbe, S3Settings, S3Storage, probe_folder};
 
+use crate::rest_place::RestPlace;
 use crate::{Error, Result};
 
 /// Where the files of a repository are.
@@ -21,6 +22,8 @@ pub enum RepositoryPlace {
     },
     /// A bucket.
     S3(S3Settings),
+    /// A server that speaks restic's REST protocol.
+    Rest(RestPlace),
 }
 
 impl RepositoryPlace {
@@ -56,6 +59,7 @@ pub(crate) async fn open_storage(
     let storage: Arc<dyn Storage> = match place {
         RepositoryPlace::Local { path } => Arc::new(open_local(path).await?),
         RepositoryPlace::S3(settings) => Arc::new(open_s3(settings)?),
+        RepositoryPlace::Rest(place) => Arc::new(place.open().await?),
     };
     let budget = |rate: Option<u64>| rate.map(|rate| Arc::new(ByteBudget::new(rate)));
     let storage = Arc::new(Timeout::new(storage, TimeoutPolicy::default()));
@@ -75,6 +79,7 @@ pub async fn probe_place(place: &RepositoryPlace) -> Result<PlaceProbe> {
     let probe = match place {
         RepositoryPlace::Local { path } => probe_folder(absolute(path)?).await,
         RepositoryPlace::S3(settings) => open_s3(settings)?.probe().await,
+        RepositoryPlace::Rest(place) => return place.probe().await,
     };
     Ok(probe.map_err(sendense_repo::Error::from)?)
 }

@@ -22,6 +22,11 @@ impl CertificatePin {
         Self(Sha256::digest(certificate).into())
     }
 
+    /// The 32 bytes.
+    pub(crate) fn sha256(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// Reads 64 hexadecimal digits, with or without colons between the bytes.
     ///
     /// # Errors

@@ -55,6 +55,8 @@ impl std::fmt::Debug for RestStorage {
 struct Policy {
     window: Duration,
     time: SystemTime,
+    /// Our time then.
+    opened_at: SystemTime,
 }
 
 #[derive(Deserialize)]
@@ -97,12 +99,24 @@ impl RestStorage {
         Ok(storage)
     }
 
+    /// By how much the clock of the guard was ahead of ours when we connected, in milliseconds; `None` where no guard
+    /// tells the time.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        let milliseconds = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let Policy { time, opened_at, .. } = self.policy?;
+        Some(match time.duration_since(opened_at) {
+            Ok(ahead) => milliseconds(ahead),
+            Err(behind) => -milliseconds(behind.duration()),
+        })
+    }
+
     async fn ask_policy(&self) -> Result<Option<Policy>> {
         let Some(answer) = self.extension("?policy", "connect").await? else { return Ok(None) };
         let Ok(answer) = serde_json::from_slice::<PolicyAnswer>(&answer.body) else { return Ok(None) };
         let time = parse_time(&answer.time).ok_or_else(|| not_understood("connect"))?;
         let window = Duration::from_secs(answer.window_seconds);
-        Ok((!window.is_zero()).then_some(Policy { window, time }))
+        Ok((!window.is_zero()).then_some(Policy { window, time, opened_at: SystemTime::now() }))
     }
 
     /// Asks for something that only our server knows; `None` from any other.
