@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sendense_storage::{
-    ByteBudget, Guard, GuardLimits, Limit, LocalStorage, Retry, RetryPolicy, Storage, Throttle,
-    Timeout, TimeoutPolicy,
+    ByteBudget, Guard, GuardLimits, Limit, LocalStorage, Retry, RetryPolicy, Storage, Throttle, Timeout,
+    TimeoutPolicy,
 };
 use sendense_storage_remote::{PlaceProbe, S3Settings, S3Storage, probe_folder};
 

@@ -1,6 +1,8 @@
 //! The drill: somebody owns the Hub, and with it the credential of the writer. Whatever they do, all restore points
 //! that were there can be restored.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be prepared is a failed test")]
+
 mod support;
 
 use std::io::Write;

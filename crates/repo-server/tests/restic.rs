@@ -1,5 +1,7 @@
 //! Stock restic and the program.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be prepared is a failed test")]
+
 mod support;
 
 use std::path::Path;

@@ -1,6 +1,11 @@
 //! What the tests of the server share: servers, a clock with hands, raw requests, restic.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a server that cannot be started is a failed test"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -219,10 +224,11 @@ pub(crate) fn try_send(
         "{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {basic}\r\n"
     );
     for header in headers {
-        head += &format!("{header}\r\n");
+        head.push_str(header);
+        head.push_str("\r\n");
     }
     if !headers.iter().any(|header| header.starts_with("Content-Length") || header.starts_with("Transfer")) {
-        head += &format!("Content-Length: {}\r\n", body.len());
+        head = format!("{head}Content-Length: {}\r\n", body.len());
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
     // A server that has refused already may close before it has all.
