@@ -1,5 +1,7 @@
 //! A repository on our own repository server, through the engine.
 
+#![allow(clippy::unwrap_used, reason = "a server that cannot be started is a failed test")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
