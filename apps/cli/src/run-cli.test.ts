@@ -22,7 +22,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true })
 })
 
-const SMB = ['x', 'server', 'share', '--username', 'u']
+const S3 = ['x', '--endpoint', 'https://a', '--bucket', 'b', '--access-key', 'k']
 
 test('help goes to standard output and ends well', async () => {
   expect(await run('backup', '--help')).toBe(0)
@@ -36,14 +36,21 @@ test.each([
   [['backup', 'show', 'not-an-id'], 'no backup id'],
   [['jobs', 'watch', 'not-an-id'], 'no job id'],
   [['restore', 'disk', 'x', '--disk', 'first'], 'no device key'],
-  [['repository', 'add', 'smb', 'x', 'server', 'share'], '--username'],
+  [['repository', 'add', 's3', 'x', '--bucket', 'b', '--access-key', 'k'], '--endpoint'],
   [['repository', 'add', 'local', 'x', 'relative'], 'path of the place'],
   [['repository', 'add', 'local', 'x', '/x', '--quota', 'much'], '500MiB'],
-  [['repository', 'add', 'smb', ...SMB, '--secret-env', 'NOT_SET_HERE'], 'NOT_SET_HERE'],
-  [['repository', 'add', 'smb', ...SMB, '--secret-stdin', '--password-stdin'], 'Only one secret'],
+  [
+    ['repository', 'add', 'rest', 'x', 'https://x', '--username', 'u', '--secret-env', 'NOT_SET_HERE'],
+    'NOT_SET_HERE',
+  ],
+  [
+    ['repository', 'add', 'rest', 'x', 'https://u:p@x', '--username', 'u', '--secret-stdin'],
+    'url of the place',
+  ],
+  [['repository', 'add', 's3', ...S3, '--secret-stdin', '--password-stdin'], 'Only one secret'],
   [['repository', 'update', 'x', '--enable', '--disable'], 'exclude each other'],
   [['backup', 'forget', 'main'], 'one rule at least'],
-  [['backup', 'delete', 'not-an-id'], 'no backup id'],
+  [['backup', 'copy', 'not-an-id', '--to', 'x'], 'no backup id'],
   [['login'], '--server'],
   [['login', '--server', 'http://hub'], 'https://'],
 ])('a wrong command line %j is refused with words', async (args, words) => {
@@ -59,7 +66,7 @@ test('no secret can be given as an option: everybody on the machine would see it
     ...command.commands.flatMap(child => options(child as Command)),
   ]
   const secret = options(program).filter(flags => /secret|password|private|account-key/i.test(flags))
-  expect(secret.length).toBeGreaterThan(4)
+  expect(secret.length).toBeGreaterThan(5)
   for (const flags of secret) expect(flags).toMatch(/^--[a-z-]*(-stdin|-env <variable>)$/)
 })
 

@@ -1,9 +1,8 @@
 //! Repository files behind a network.
 //!
-//! [`S3Storage`], [`AzureStorage`] and [`SftpStorage`] keep the promises of [`sendense_storage::Storage`] with the
-//! means that each protocol has. All of them lay files out as restic does, so that stock restic opens the same place
-//! with its own backends. `docs/decisions/0021-remote-places-have-small-clients-of-our-own.md` says why the clients are
-//! as they are.
+//! [`S3Storage`] keeps the promises of [`sendense_storage::Storage`] with the means that the protocol has. Files lie
+//! as restic lays them out, so that stock restic opens the same place with its own backend.
+//! `docs/decisions/0021-remote-places-have-small-clients-of-our-own.md` says why the client is as it is.
 //!
 //! No secret ever stands in a URL, in an error or in [`sendense_storage::Storage::location`].
 

@@ -6,7 +6,7 @@ import { Failure } from './problem.ts'
 import { Reason } from './reason.ts'
 import { RepositoryId, RepositoryParams } from './repositories.ts'
 import { StartedRepositoryJob } from './repository-maintenance.ts'
-import { KeepReason, RetentionRules, TimeZone } from './retention.ts'
+import { KeepReason, ProtectedUntil, RetentionRules, TimeZone } from './retention.ts'
 import { defineRoutes } from './route.ts'
 
 export const BackupId = z.uuid().brand<'BackupId'>()
@@ -82,10 +82,14 @@ export const Backup = z
     verifiedAt: Instant.nullable().meta({
       description: 'When all its bytes were last read back and matched',
     }),
+    copyOf: BackupId.nullable().meta({ description: 'Backup in another repository that this is a copy of' }),
     tags: z.record(z.string(), z.string()).meta({ description: 'Labels given by the caller' }),
   })
   .meta({ id: 'Backup' })
 export type Backup = z.output<typeof Backup>
+
+export const BackupDetails = Backup.extend({ protectedUntil: ProtectedUntil }).meta({ id: 'BackupDetails' })
+export type BackupDetails = z.output<typeof BackupDetails>
 
 export const StartBackupRequest = z
   .object({
@@ -153,6 +157,10 @@ export const ChangeIdView = z
   })
   .meta({ id: 'ChangeId' })
 
+export const CopyBackupRequest = z
+  .object({ repositoryId: RepositoryId.meta({ description: 'Repository that the copy goes to' }) })
+  .meta({ id: 'CopyBackupRequest' })
+
 export const ForgetRestorePointsRequest = z
   .object({
     rules: RetentionRules.meta({ description: 'Which ones stay' }),
@@ -184,6 +192,7 @@ export const ForgetReport = z.object({
       isKept: z.boolean(),
       /** Empty for one that goes: no rule keeps it. */
       reasons: z.array(KeepReason),
+      protectedUntil: ProtectedUntil,
     }),
   ),
 })
@@ -252,7 +261,7 @@ export const backupRoutes = defineRoutes({
     summary: 'Get one backup',
     permission: 'backups:read',
     params: BackupParams,
-    response: Backup,
+    response: BackupDetails,
     problems: ['not-found'],
   },
   deleteBackup: {
@@ -264,6 +273,36 @@ export const backupRoutes = defineRoutes({
     problems: [
       'not-found',
       'conflict',
+      'storage-protected',
+      'restore-point-missing',
+      'repository-disabled',
+      'repository-unavailable',
+    ],
+  },
+  listBackupCopies: {
+    method: 'get',
+    path: '/backups/:backupId/copies',
+    summary: 'List the copies of a backup, oldest first',
+    permission: 'backups:read',
+    params: BackupParams,
+    response: z
+      .object({ copies: z.array(Backup).meta({ description: 'Each is a backup in another repository' }) })
+      .meta({ id: 'BackupCopies' }),
+    problems: ['not-found'],
+  },
+  copyBackup: {
+    method: 'post',
+    path: '/backups/:backupId/copy',
+    summary: 'Copy the restore point of a backup to another repository, and verify it there',
+    permission: 'backups:copy',
+    status: 202,
+    params: BackupParams,
+    body: CopyBackupRequest,
+    response: StartedJob,
+    problems: [
+      'not-found',
+      'conflict',
+      'job-already-running',
       'restore-point-missing',
       'repository-disabled',
       'repository-unavailable',
@@ -272,7 +311,7 @@ export const backupRoutes = defineRoutes({
   forgetRestorePoints: {
     method: 'post',
     path: '/repositories/:repositoryId/forget',
-    summary: 'Remove the restore points that no rule keeps',
+    summary: 'Remove the restore points that no rule keeps; never one that is protected',
     permission: 'backups:delete',
     status: 202,
     params: RepositoryParams,

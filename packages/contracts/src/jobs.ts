@@ -7,7 +7,16 @@ export const JobId = z.uuid().brand<'JobId'>()
 export type JobId = z.output<typeof JobId>
 
 export const JobKind = z
-  .enum(['backup', 'verify', 'restore-disk', 'forget', 'repository-verify'])
+  .enum([
+    'backup',
+    'verify',
+    'restore-disk',
+    'copy',
+    'forget',
+    'repository-verify',
+    'repository-prune',
+    'repository-repair',
+  ])
   .meta({ id: 'JobKind' })
 export type JobKind = z.output<typeof JobKind>
 export const JobState = z

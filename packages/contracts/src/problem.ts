@@ -77,6 +77,7 @@ export const PROBLEMS = {
   'repository-not-empty': { status: 409, title: 'There is something else at this place' },
   'repository-in-use': { status: 409, title: 'The repository is in use' },
   'repository-disabled': { status: 409, title: 'The repository is turned off' },
+  'repository-key-last': { status: 409, title: 'The last key of a repository cannot be removed' },
   'restore-point-missing': { status: 410, title: 'The restore point is no longer in its repository' },
   'restore-point-damaged': { status: 500, title: 'The restore point is damaged' },
   'restore-target-invalid': { status: 400, title: 'The restore target is not allowed' },

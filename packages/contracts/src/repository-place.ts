@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 export const RepositoryType = z
-  .enum(['local', 'nfs', 'smb', 's3'])
+  .enum(['local', 'nfs', 'smb', 's3', 'rest'])
   .meta({ id: 'RepositoryType', description: 'What kind of place holds the repository' })
 export type RepositoryType = z.output<typeof RepositoryType>
 
@@ -38,6 +38,7 @@ const CaPem = z
   .startsWith('-----BEGIN CERTIFICATE-----')
   .optional()
   .meta({ description: 'Certificate of the authority that signed the one of the server, PEM' })
+const Sha256 = z.string().regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits')
 const MountFolder = line(200)
   .regex(/^(?!.*(^|\/)\.{0,2}(\/|$)).*$/, 'must be a relative path without empty parts, "." and ".."')
   .default('sendense')
@@ -91,6 +92,18 @@ const s3 = {
     description: 'Protects each new file against removal; the bucket must have been made with object lock',
   }),
 }
+const rest = {
+  type: z
+    .literal('rest')
+    .meta({ description: "A server of restic's REST protocol, such as our append-only one" }),
+  url: HttpsEndpoint.meta({ description: 'URL of the repository on the server' }),
+  username: line(200).meta({ description: 'Account on the server' }),
+  certificateSha256: Sha256.optional().meta({
+    description:
+      'Fingerprint that the certificate of the server must have; when absent an authority must have signed it',
+  }),
+}
+
 const password = secret(500, 'Password of the account').regex(
   /^[^\p{Cc}]+$/u,
   'must not hold control characters',
@@ -103,13 +116,14 @@ export const NewRepositoryPlace = z
     z.object(nfs),
     z.object({ ...smb, password }),
     z.object({ ...s3, secretAccessKey }),
+    z.object({ ...rest, password }),
   ])
   .meta({ id: 'NewRepositoryPlace' })
 export type NewRepositoryPlace = z.output<typeof NewRepositoryPlace>
 
 /** Where a repository is, without secrets. */
 export const RepositoryPlace = z
-  .discriminatedUnion('type', [z.object(local), z.object(nfs), z.object(smb), z.object(s3)])
+  .discriminatedUnion('type', [z.object(local), z.object(nfs), z.object(smb), z.object(s3), z.object(rest)])
   .meta({ id: 'RepositoryPlace' })
 export type RepositoryPlace = z.output<typeof RepositoryPlace>
 
@@ -118,6 +132,12 @@ export const RepositoryCredentials = z
   .discriminatedUnion('type', [
     z.object({ type: smb.type, username: smb.username.optional(), password }),
     z.object({ type: s3.type, accessKeyId: s3.accessKeyId.optional(), secretAccessKey, caPem: CaPem }),
+    z.object({
+      type: rest.type,
+      username: rest.username.optional(),
+      password,
+      certificateSha256: rest.certificateSha256,
+    }),
   ])
   .meta({ id: 'RepositoryCredentials' })
 export type RepositoryCredentials = z.output<typeof RepositoryCredentials>

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { Instant } from './page.ts'
 
 const keep = (what: string) =>
   z
@@ -30,10 +31,12 @@ export const RetentionRules = z
   .meta({ id: 'RetentionRules' })
 export type RetentionRules = z.output<typeof RetentionRules>
 
-export const KeepReason = z.enum(['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly', 'within']).meta({
-  id: 'KeepReason',
-  description: 'The rule that keeps a restore point',
-})
+export const KeepReason = z
+  .enum(['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly', 'within', 'protected'])
+  .meta({
+    id: 'KeepReason',
+    description: 'The rule that keeps a restore point; `protected`: the storage does not let it go yet',
+  })
 export type KeepReason = z.output<typeof KeepReason>
 
 export const TimeZone = z
@@ -51,3 +54,8 @@ export const TimeZone = z
   )
   .default('UTC')
   .meta({ description: 'Time zone that hours, days, weeks, months and years are counted in' })
+
+/** When the protection of a restore point ends. */
+export const ProtectedUntil = Instant.nullable().meta({
+  description: 'Until when the storage lets nobody remove it; null when it is not protected',
+})

@@ -34,7 +34,7 @@ export interface DataPlane extends AsyncDisposable {
  */
 export type RepositoryPlace =
   /** A folder of the Hub's machine, which may be a mounted network share. */
-  { readonly type: 'local'; readonly path: string } | S3Place | SftpPlace | AzurePlace | RestPlace
+  { readonly type: 'local'; readonly path: string } | S3Place | RestPlace
 
 /** A bucket of anything that speaks S3. */
 export interface S3Place {
@@ -53,32 +53,6 @@ export interface S3Place {
   readonly caPem?: string
   /** Protects every file but locks against removal for so many days from its upload on. */
   readonly objectLock?: { readonly mode: 'governance' | 'compliance'; readonly days: number }
-}
-
-/** A folder of an SSH server. */
-export interface SftpPlace {
-  readonly type: 'sftp'
-  readonly host: string
-  readonly port: number
-  readonly username: string
-  readonly path: string
-  /** OpenSSH or PKCS#8, without a passphrase. */
-  readonly privateKeyPem: string
-  /** The one host key that is accepted, as in `known_hosts`: `ssh-ed25519 AAAA…`. */
-  readonly hostKey: string
-}
-
-/** A container of Azure Blob Storage. */
-export interface AzurePlace {
-  readonly type: 'azure'
-  /** `https://<account>.blob.core.windows.net`, or the address of another server with the account in its path. */
-  readonly endpoint: string
-  readonly account: string
-  /** Base64, as the portal shows it. */
-  readonly accountKey: string
-  readonly container: string
-  readonly prefix?: string
-  readonly caPem?: string
 }
 
 /** A server that speaks restic's REST protocol. */

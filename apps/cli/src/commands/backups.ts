@@ -1,4 +1,4 @@
-import { type Backup, BackupId, type Reason, type StartedJob } from '@sendense/contracts'
+import { type Backup, type BackupDetails, BackupId, type Reason, type StartedJob } from '@sendense/contracts'
 import type { Command } from 'commander'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, isJson, show } from '../command-context.ts'
@@ -140,7 +140,8 @@ export function toDiskKey(text: string): number {
   return key
 }
 
-function backupTable(all: readonly Backup[]): string {
+/** Backups, one a line. */
+export function backupTable(all: readonly Backup[]): string {
   return formatTable(
     ['id', 'vm', 'captured', 'status', 'mode', 'read', 'new', 'stored'],
     all.map(one => [
@@ -156,7 +157,7 @@ function backupTable(all: readonly Backup[]): string {
   )
 }
 
-function backupText(backup: Backup): string {
+function backupText(backup: BackupDetails): string {
   const { bytes } = backup
   const fields = formatFields([
     ['Id', backup.id],
@@ -172,6 +173,10 @@ function backupText(backup: Backup): string {
     ['New', formatBytes(bytes.newBytes)],
     ['Stored', formatBytes(bytes.storedBytes)],
     ['Verified', formatInstant(backup.verifiedAt)],
+    ...(backup.protectedUntil === null
+      ? []
+      : [['Protected until', formatInstant(backup.protectedUntil)] as const]),
+    ...(backup.copyOf === null ? [] : [['Copy of', backup.copyOf] as const]),
   ])
   const disks = formatTable(
     ['disk', 'label', 'mode', 'size', 'read', 'new', 'stored'],

@@ -7,7 +7,7 @@ import { formatBytes, formatFields, formatInstant, formatTable } from '../format
 import { parseLimit } from '../parse-size.ts'
 import { placeText, repositoryText, stateText, usedText } from '../repository-text.ts'
 import { addAddCommands, limitsOf, testText } from './repository-add.ts'
-import { addCredentialCommands } from './repository-credentials.ts'
+import { addKeyCommands } from './repository-keys.ts'
 import { addMaintenanceCommands } from './repository-maintenance.ts'
 
 interface UpdateOptions {
@@ -20,7 +20,7 @@ interface UpdateOptions {
   reserve?: number | null
 }
 
-/** `repository add|list|show|update|remove|test|storage|summary|…`. */
+/** `repository add|list|show|update|remove|test|storage|summary|stats|…`. */
 export function addRepositoryCommands(program: Command, context: CommandContext): void {
   const repository = program
     .command('repository')
@@ -30,7 +30,7 @@ export function addRepositoryCommands(program: Command, context: CommandContext)
   addLooks(repository, context)
   addChanges(repository, context)
   addMaintenanceCommands(repository, context)
-  addCredentialCommands(repository, context)
+  addKeyCommands(repository, context)
 }
 
 function addLooks(repository: Command, context: CommandContext): void {

@@ -30,9 +30,10 @@ interface AddOptions {
 const SECRETS: Partial<Record<Place['type'], [field: string, question: string]>> = {
   smb: ['password', 'Password of the account'],
   s3: ['secretAccessKey', 'Secret access key'],
+  rest: ['password', 'Password of the account'],
 }
 
-/** `repository add local|nfs|smb|s3`. */
+/** `repository add local|nfs|smb|s3|rest`. */
 export function addAddCommands(repository: Command, context: CommandContext): void {
   const add = repository.command('add').description('make a repository, or add an existing one')
   const define = (
@@ -50,6 +51,7 @@ export function addAddCommands(repository: Command, context: CommandContext): vo
     )
   addFolders(define)
   addObjectStorage(define)
+  addServers(define)
 }
 
 type Define = (
@@ -101,6 +103,14 @@ function addObjectStorage(define: Define): void {
       new Option('--object-lock <mode>', 'protect each new file').choices(['governance', 'compliance']),
     )
     .option('--object-lock-days <days>', 'for how long', parseNumber)
+}
+
+function addServers(define: Define): void {
+  define('rest <name> <url>', "on a server of restic's REST protocol", ([url], options) => ({
+    ...{ type: 'rest', url, username: options.username, certificateSha256: options.certificate },
+  }))
+    .requiredOption('--username <name>', 'account on the server')
+    .option('--certificate <sha256>', 'fingerprint that its certificate must have')
 }
 
 function withCommonOptions(command: Command): Command {

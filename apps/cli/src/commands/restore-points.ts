@@ -1,4 +1,4 @@
-import { ForgetReport, type RetentionRules } from '@sendense/contracts'
+import { type Backup, ForgetReport, type RetentionRules } from '@sendense/contracts'
 import type { Command } from 'commander'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
@@ -6,7 +6,7 @@ import { findRepository } from '../find-repository.ts'
 import { followJob } from '../follow-job.ts'
 import { formatInstant, formatTable } from '../format.ts'
 import { parseNumber } from '../parse-size.ts'
-import { toBackupId } from './backups.ts'
+import { backupTable, showStarted, toBackupId } from './backups.ts'
 import { findVm } from './vms.ts'
 
 type RuleOptions = { -readonly [K in keyof RetentionRules]?: number }
@@ -18,8 +18,31 @@ interface ForgetOptions extends RuleOptions {
   wait: boolean
 }
 
-/** `backup delete|forget`. */
+/** `backup copy|copies|delete|forget`. */
 export function addRestorePointCommands(backup: Command, context: CommandContext): void {
+  backup
+    .command('copy <backup>')
+    .description('copy the restore point of a backup to another repository, and verify it there')
+    .requiredOption('--to <repository>', 'where to')
+    .option('--no-wait', 'return as soon as the job has started')
+    .action(async (id: string, { to, wait }: { to: string; wait: boolean }, command: Command) => {
+      const params = { backupId: toBackupId(id) }
+      const { id: repositoryId } = await findRepository(context, to)
+      const { backups } = await context.client()
+      const started = await backups.copyBackup({ params, body: { repositoryId } })
+      if (!wait) return showStarted(context, command, started)
+      await followJob(context, command, started.jobId)
+      const copy = await backups.getBackup({ params: { backupId: started.backupId } })
+      show(context, command, copy, () => backupTable([copy]))
+    })
+  backup
+    .command('copies <backup>')
+    .description('list the copies of a backup')
+    .action(async (id: string, _options: unknown, command: Command) => {
+      const params = { backupId: toBackupId(id) }
+      const found = await (await context.client()).backups.listBackupCopies({ params })
+      show(context, command, found, () => copyTable(found.copies))
+    })
   backup
     .command('delete <backup>')
     .description('remove the restore point of a backup; its bytes go with the next prune')
@@ -97,10 +120,25 @@ function reportText(report: ForgetReport): string {
       point.vmName,
       formatInstant(point.capturedAt),
       point.isKept ? 'yes' : 'no',
-      point.reasons.join(', ') || 'no rule keeps it',
+      point.protectedUntil === null
+        ? point.reasons.join(', ') || 'no rule keeps it'
+        : `protected until ${formatInstant(point.protectedUntil)}`,
     ]),
   )
   const { isDryRun, removedCount, keptCount, unknownCount } = report
   const others = unknownCount === 0 ? '' : ` ${unknownCount} of other origin were left alone.`
   return `${table}\n\n${keptCount} stay, ${removedCount} ${isDryRun ? 'would go' : 'are gone'}.${others}`
+}
+
+function copyTable(copies: readonly Backup[]): string {
+  return formatTable(
+    ['id', 'repository', 'status', 'finished', 'verified'],
+    copies.map(one => [
+      one.id,
+      one.repositoryId,
+      one.status,
+      formatInstant(one.finishedAt),
+      formatInstant(one.verifiedAt),
+    ]),
+  )
 }

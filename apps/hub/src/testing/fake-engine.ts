@@ -5,6 +5,7 @@ import {
   type DataPlane,
   EngineError,
   type Repository,
+  type RepositoryKey,
   type RepositoryLocation,
   type RepositoryPlace,
 } from '@sendense/engine'
@@ -26,8 +27,10 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
       const path = folderOf(location.place)
       await mkdir(path, { recursive: true })
       if ((await readdir(path)).length > 0) throw new EngineError('repository-exists', 'Not empty')
-      const config = { id: randomBytes(32).toString('hex'), password: location.password }
-      await writeFile(join(path, 'config'), JSON.stringify(config))
+      await writeConfig(path, {
+        id: randomBytes(32).toString('hex'),
+        keys: [{ id: keyId(), password: location.password }],
+      })
       await mkdir(join(path, 'keys'))
       return open(location)
     },
@@ -59,21 +62,20 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
 
 interface Config {
   id: string
-  password: string
+  keys: { id: string; password: string }[]
 }
 
-/** A bucket is a folder too: a test says by the prefix which one. */
+/** Places elsewhere are folders too: a test says by the bucket or path which one. */
 function folderOf(place: RepositoryPlace): string {
   if (place.type === 'local') return place.path
-  if (place.type === 's3') return join('/', place.prefix ?? place.bucket)
-  throw new Error('The fake engine knows folders and buckets only')
+  return join('/', place.type === 's3' ? (place.prefix ?? place.bucket) : place.type)
 }
 
 async function openFake({ place, password }: RepositoryLocation): Promise<Repository> {
   const path = folderOf(place)
   const config = await readConfig(path)
-  if (config.password !== password)
-    throw new EngineError('repository-password-wrong', 'The password is wrong')
+  const current = config.keys.find(key => key.password === password)
+  if (!current) throw new EngineError('repository-password-wrong', 'The password is wrong')
   const notFaked = () => Promise.reject(new Error('The fake engine cannot do this'))
   return {
     id: config.id,
@@ -83,23 +85,52 @@ async function openFake({ place, password }: RepositoryLocation): Promise<Reposi
     storage: async () => ({ totalBytes: 1000, freeBytes: 900, usedBytes: 100, packCount: 0, chunkCount: 0 }),
     beginCapture: notFaked,
     verify: notFaked,
-    prune: notFaked,
-    copyTo: notFaked,
-    repair: notFaked,
-    statistics: notFaked,
-    keys: notFaked,
-    addKey: notFaked,
-    removeKey: notFaked,
-    changePassword: notFaked,
-    locks: notFaked,
-    removeStaleLocks: notFaked,
-    protection: notFaked,
     check: notFaked,
     restoreDisk: notFaked,
     adoptOrphans: async () => ({ packs: 0, chunks: 0 }),
+    statistics: async () => ({
+      ...{ restorePointCount: 2, logicalBytes: 400, uniqueBytes: 100, storedBytes: 50 },
+      ...{ metadataBytes: 5, unusedBytes: 0, chunkCount: 3, packCount: 1, indexFileCount: 1 },
+    }),
+    ...fakeKeys(path, current.id),
+    locks: async () => [],
+    removeStaleLocks: async () => 0,
+    prune: notFaked,
+    copyTo: notFaked,
+    repair: notFaked,
+    protection: async () => null,
     close: async () => undefined,
     [Symbol.asyncDispose]: async () => undefined,
   }
+}
+
+function fakeKeys(path: string, currentId: string) {
+  let current = currentId
+  const change = async (change: (keys: Config['keys']) => Config['keys']) => {
+    const config = await readConfig(path)
+    await writeConfig(path, { ...config, keys: change(config.keys) })
+  }
+  return {
+    keys: async (): Promise<RepositoryKey[]> =>
+      (await readConfig(path)).keys.map(({ id }) => ({
+        ...{ id, createdAt: new Date(0), username: 'hub', hostname: 'hub', isCurrent: id === current },
+      })),
+    addKey: async (password: string) => {
+      const id = keyId()
+      await change(keys => [...keys, { id, password }])
+      return id
+    },
+    removeKey: (id: string) => change(keys => keys.filter(key => key.id !== id)),
+    changePassword: async (password: string) => {
+      const id = keyId()
+      await change(keys => [...keys.filter(key => key.id !== current), { id, password }])
+      current = id
+    },
+  }
+}
+
+function keyId(): string {
+  return randomBytes(32).toString('hex')
 }
 
 async function readConfig(path: string): Promise<Config> {
@@ -107,4 +138,8 @@ async function readConfig(path: string): Promise<Config> {
     throw new EngineError('repository-not-found', `There is no repository at ${path}`)
   })
   return JSON.parse(text) as Config
+}
+
+async function writeConfig(path: string, config: Config): Promise<void> {
+  await writeFile(join(path, 'config'), JSON.stringify(config))
 }

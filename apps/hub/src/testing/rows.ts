@@ -53,6 +53,7 @@ export async function addRepository(db: Db): Promise<RepositoryId> {
       formatId: id,
       chunkBytes: 1024 * 1024,
       sealedPassword: 'sealed',
+      sealedNextPassword: null,
       isEnabled: true,
       limits: NO_LIMITS,
       storage: null,

@@ -4,7 +4,7 @@ use hyper::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sendense_storage::{Error, ErrorKind, Result};
 
-/// What stands for itself in a path or a query; everything else is written as `%XX`. The signatures of S3 and Azure
+/// What stands for itself in a path or a query; everything else is written as `%XX`. The signatures of S3
 /// demand exactly this set.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const ENCODED_BUT_SLASH: &AsciiSet = &ENCODED.remove(b'/');

@@ -18,6 +18,8 @@ export interface BackupsPorts {
   repositories: {
     /** An open repository. Fails with `not-found`, `repository-disabled`, or why it cannot be opened. */
     open(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number; name: string }>
+    /** Until when a restore point is protected; null also when the repository is not open to be asked. */
+    protectedUntil(id: RepositoryId, restorePointId: string): Promise<Date | null>
     /** Measures how much it holds, after that has changed; for whoever does not wait for it. */
     measureSoon(id: RepositoryId): void
   }

@@ -58,10 +58,6 @@ export class BackupsService {
     return { jobId, backupId }
   }
 
-  async get(id: BackupId): Promise<BackupView> {
-    return viewOf(await this.find(id))
-  }
-
   async list(query: PageQuery & BackupFilter): Promise<Page<BackupView>> {
     const page = await this.#options.store.list(query)
     return {

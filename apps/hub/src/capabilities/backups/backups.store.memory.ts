@@ -39,6 +39,10 @@ export class BackupsMemoryStore implements BackupsStore {
     return structuredClone(found.reverse())
   }
 
+  async listCopies(id: BackupId): Promise<Backup[]> {
+    return structuredClone(this.#sorted().filter(backup => backup.copyOf === id))
+  }
+
   async complete(id: BackupId, completion: BackupCompletion): Promise<boolean> {
     return this.#changeRunning(id, { ...completion, status: 'succeeded' })
   }

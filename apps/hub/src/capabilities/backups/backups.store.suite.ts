@@ -108,6 +108,16 @@ export function backupsStoreSuite(name: string, open: () => Promise<OpenedBackup
       expect(succeeded[0]?.disks).toHaveLength(2)
       expect((await opened.store.list({ limit: 9, status: 'forgotten' })).items).toHaveLength(1)
     })
+
+    test('copies are found by what they are copies of, oldest first, whatever has become of them', async () => {
+      const opened = await open()
+      const source = await aSucceededBackup(opened, 1)
+      const copies = [aBackup(opened), aBackup(opened)].map(copy => ({ ...copy, copyOf: source.id }))
+      for (const copy of copies.toReversed()) await opened.store.add(copy)
+      const found = await opened.store.listCopies(source.id)
+      expect(found).toEqual(copies)
+      expect(await opened.store.listCopies(copies[0]?.id ?? source.id)).toEqual([])
+    })
   })
 }
 
@@ -142,6 +152,7 @@ export function aBackup({ vmId, repositoryId, nodeId }: Omit<OpenedBackupsStore,
     bytes: NO_BYTES,
     failure: null,
     verifiedAt: null,
+    copyOf: null,
     tags: { why: 'nightly' },
   }
 }

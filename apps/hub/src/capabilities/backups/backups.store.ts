@@ -39,6 +39,8 @@ export interface Backup {
   bytes: ByteCounters
   failure: Failure | null
   verifiedAt: Date | null
+  /** The backup in another repository that this is a copy of. */
+  copyOf: BackupId | null
   tags: Record<string, string>
 }
 
@@ -73,6 +75,8 @@ export interface BackupsStore {
   chain(vmId: VmId, repositoryId: RepositoryId): Promise<Backup[]>
   /** All `succeeded` backups in a repository, newest first. */
   listSucceeded(repositoryId: RepositoryId): Promise<Backup[]>
+  /** All copies of a backup, whatever has become of them, oldest first. */
+  listCopies(id: BackupId): Promise<Backup[]>
   /** Turns a running backup into a succeeded one, with its disks, in one transaction. False when it does not run. */
   complete(id: BackupId, completion: BackupCompletion): Promise<boolean>
   /** Turns a running backup into a failed or cancelled one. False when it does not run. */

@@ -54,6 +54,13 @@ export class BackupsTypeormStore implements BackupsStore {
     })
   }
 
+  listCopies(id: BackupId): Promise<Backup[]> {
+    return this.#db.read(async manager => {
+      const where = { copyOf: id }
+      return withDisks(manager, await manager.find(BackupEntity, { where, order: { id: 'ASC' } }))
+    })
+  }
+
   complete(id: BackupId, { disks, ...completion }: BackupCompletion): Promise<boolean> {
     return this.#db.write(async manager => {
       const change = { ...completion, status: 'succeeded' as const }

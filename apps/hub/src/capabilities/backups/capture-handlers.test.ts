@@ -44,6 +44,7 @@ beforeEach(async () => {
       tunnels: { isConnected: () => true, call: () => Promise.reject(new Error('not called')) as never },
       repositories: {
         open: () => Promise.reject(new Error('not called')),
+        protectedUntil: async () => null,
         measureSoon: () => {},
       },
       jobs: { setStep: async () => {}, report: () => {}, stateOf: async () => 'running' },

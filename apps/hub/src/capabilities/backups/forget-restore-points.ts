@@ -16,7 +16,7 @@ export const ForgetInput = ForgetRestorePointsRequest.extend({ repositoryId: Rep
 export type ForgetInput = z.output<typeof ForgetInput>
 
 type Point = ForgetReport['restorePoints'][number]
-type Retained = Pick<Repository, 'restorePoints' | 'forget'>
+type Retained = Pick<Repository, 'restorePoints' | 'protection' | 'forget'>
 
 /**
  * Decides for each restore point of a repository whether it stays, VM by VM. The repository says which there are, the
@@ -44,22 +44,24 @@ export async function planForget(
     )
     for (const { id, reasons } of verdicts) {
       const backup = backups.find(one => one.id === id)
-      if (backup) points.push(pointOf(backup, reasons))
+      if (backup) points.push(await pointOf(backup, reasons, repository, clock))
     }
   }
   return { points, unknownCount: present.size - new Set(known.map(one => one.restorePointId)).size }
 }
 
-/** Removes the ones that go. */
+/** Removes the ones that go. One that turns out to be protected after all stays, and is reported so. */
 export async function removePoints(
   points: readonly Point[],
   repository: Retained,
   { store, signal }: { store: Pick<BackupsStore, 'markForgotten'>; signal: AbortSignal },
-): Promise<void> {
-  for (const point of points.filter(({ isKept }) => !isKept)) {
+): Promise<Point[]> {
+  const done: Point[] = []
+  for (const point of points) {
     signal.throwIfAborted()
-    await removePoint(point, repository, store)
+    done.push(point.isKept ? point : await removePoint(point, repository, store))
   }
+  return done
 }
 
 /** What a `forget` job has as its result. */
@@ -72,16 +74,18 @@ async function removePoint(
   point: Point,
   repository: Retained,
   store: Pick<BackupsStore, 'markForgotten'>,
-): Promise<void> {
+): Promise<Point> {
   try {
     await repository.forget(point.restorePointId)
   } catch (cause) {
     const error = fromEngine(cause)
     const code = error instanceof AppError ? error.code : undefined
+    if (code === 'storage-protected') return { ...point, isKept: true, reasons: ['protected'] }
     // Somebody else was faster, or an earlier process of this job.
     if (code !== 'restore-point-missing') throw error
   }
   await store.markForgotten(point.backupId)
+  return point
 }
 
 function isMeant({ vmId, tags }: Backup, request: ForgetInput): boolean {
@@ -89,19 +93,21 @@ function isMeant({ vmId, tags }: Backup, request: ForgetInput): boolean {
   return isOfVm && Object.entries(request.tags).every(([name, value]) => tags[name] === value)
 }
 
-function pointOf(
+/** Asks for the protection only of those that no rule keeps: the others stay anyway. */
+async function pointOf(
   { id, vmId, vmName, restorePointId, capturedAt, startedAt }: Backup,
   reasons: KeepReason[],
-): Point {
+  repository: Retained,
+  clock: Clock,
+): Promise<Point> {
+  const pointId = restorePointId ?? ''
+  const protection = reasons.length > 0 ? null : await repository.protection(pointId).catch(throwFromEngine)
+  const until = protection?.until ?? null
+  const isProtected = until !== null && until > clock.now()
+  const all: KeepReason[] = isProtected ? ['protected'] : reasons
   return {
-    ...{
-      backupId: id,
-      vmId,
-      vmName,
-      restorePointId: restorePointId ?? '',
-      isKept: reasons.length > 0,
-      reasons,
-    },
+    ...{ backupId: id, vmId, vmName, restorePointId: pointId, isKept: all.length > 0, reasons: all },
     capturedAt: (capturedAt ?? startedAt).toISOString(),
+    protectedUntil: isProtected ? until.toISOString() : null,
   }
 }

@@ -11,7 +11,7 @@ import type { BackupsStore } from './backups.store.ts'
 import { CaptureHandlers } from './capture-handlers.ts'
 import { CaptureRegistry } from './capture-registry.ts'
 import { NodeLossWatch, type TunnelNews } from './node-loss-watch.ts'
-import { forgetJob } from './restore-points.jobs.ts'
+import { copyJob, forgetJob } from './restore-points.jobs.ts'
 import { RestorePointsService } from './restore-points.service.ts'
 
 export { mountBackups } from './backups.routes.ts'
@@ -51,6 +51,7 @@ export function createBackups(options: BackupsOptions): Backups {
   jobs.define(backupJob({ store, captures, inventory, vcenters, ports, clock, log }))
   jobs.define(verifyJob({ store, repositories, clock }))
   jobs.define(restoreDiskJob({ repositories }))
+  jobs.define(copyJob({ store, repositories, clock }))
   jobs.define(forgetJob({ store, repositories, clock }))
   const handlers = new CaptureHandlers({
     store,
@@ -66,7 +67,7 @@ export function createBackups(options: BackupsOptions): Backups {
   const service = new BackupsService({ ...options, ports, restoreDirectory: options.restoreDirectory })
   return {
     service,
-    restorePoints: new RestorePointsService({ store, jobs, backups: service, repositories, log }),
+    restorePoints: new RestorePointsService({ store, jobs, backups: service, repositories, clock, log }),
     handlersFor: nodeId => handlers.for(nodeId),
     close: () => watch.close(),
   }

@@ -8,43 +8,61 @@ import { BackupsService } from './backups.service.ts'
 import { BackupsMemoryStore } from './backups.store.memory.ts'
 import { aBackup, aCompletion } from './backups.store.suite.ts'
 import type { Backup } from './backups.store.ts'
+import type { CopyInput } from './copy-backup.ts'
 import type { ForgetInput } from './forget-restore-points.ts'
-import { forgetJob } from './restore-points.jobs.ts'
+import { copyJob, forgetJob } from './restore-points.jobs.ts'
 import { RestorePointsService } from './restore-points.service.ts'
 
 const admin = principalOf({ id: '1', name: 'admin', role: 'administrator' })
 const DAY_MS = 24 * 60 * 60 * 1000
-const main = RepositoryId.parse(newId())
+const [main, other] = [RepositoryId.parse(newId()), RepositoryId.parse(newId())]
 const nodeId = NodeId.parse(newId())
 const [db1, web1] = [VmId.parse(newId()), VmId.parse(newId())]
 
 let store: BackupsMemoryStore
 let clock: FakeClock
-/** What lies in each repository. */
-let points: Map<RepositoryId, Set<string>>
+/** What lies in each repository, and until when it is protected. */
+let points: Map<RepositoryId, Map<string, Date | null>>
 let started: { kind: string; lockKey?: string; input: unknown }[]
 let measured: RepositoryId[]
+let copyTo: Repository['copyTo']
 
 beforeEach(() => {
   store = new BackupsMemoryStore()
   clock = new FakeClock()
-  points = new Map([[main, new Set()]])
+  points = new Map([
+    [main, new Map()],
+    [other, new Map()],
+  ])
   started = []
   measured = []
+  copyTo = async (_target, { restorePointIds, onProgress }) => {
+    onProgress?.({ totalBytes: 10, doneBytes: 10, doneRestorePoints: 1, totalRestorePoints: 1 })
+    for (const id of restorePointIds) points.get(other)?.set(`copy of ${id}`, null)
+    const copied = restorePointIds.map(sourceId => ({ sourceId, targetId: `copy of ${sourceId}` }))
+    const counted = { chunks: 2, copiedBytes: 6, storedBytes: 3, skippedChunks: 0, verifiedChunks: 2 }
+    return { points: copied, ...counted } as never
+  }
 })
 
 const repositories = {
   open: async (id: RepositoryId) => ({ repository: repositoryOf(id), chunkBytes: 1024, name: 'main' }),
+  protectedUntil: async (id: RepositoryId, point: string) => points.get(id)?.get(point) ?? null,
   measureSoon: (id: RepositoryId) => void measured.push(id),
 }
 
 function repositoryOf(id: RepositoryId): Repository {
-  const own = points.get(id) ?? new Set<string>()
+  const own = points.get(id) ?? new Map<string, Date | null>()
   const fake = {
-    restorePoints: async () => [...own].map(point => ({ id: point })),
+    restorePoints: async () => [...own.keys()].map(point => ({ id: point })),
+    protection: async (point: string) => {
+      const until = own.get(point)
+      return until ? { until, mode: 'compliance' } : null
+    },
     forget: async (point: string) => {
       if (!own.delete(point)) throw new EngineError('restore-point-missing', 'It is gone')
     },
+    copyTo: (...args: Parameters<Repository['copyTo']>) => copyTo(...args),
   }
   return fake as unknown as Repository
 }
@@ -58,17 +76,25 @@ function aService(): RestorePointsService {
     stateOf: async () => 'running' as const,
   }
   const backups = new BackupsService({ store, jobs, clock } as never)
-  return new RestorePointsService({ store, jobs, backups, repositories, log: memoryLog() })
+  return new RestorePointsService({ store, jobs, backups, repositories, clock, log: memoryLog() })
 }
 
 /** A backup whose restore point lies in the main repository. */
-async function aPoint(daysAgo: number, over: Partial<Backup> = {}): Promise<Backup> {
+async function aPoint(
+  daysAgo: number,
+  over: Partial<Backup> = {},
+  until: Date | null = null,
+): Promise<Backup> {
   const backup = { ...aBackup({ vmId: db1, repositoryId: main, nodeId }), ...over }
   const capturedAt = new Date(clock.now().getTime() - daysAgo * DAY_MS)
   await store.add(backup)
   await store.complete(backup.id, { ...aCompletion(), restorePointId: `point ${backup.id}`, capturedAt })
-  points.get(main)?.add(`point ${backup.id}`)
+  points.get(main)?.set(`point ${backup.id}`, until)
   return { ...backup, restorePointId: `point ${backup.id}` }
+}
+
+function later(days: number): Date {
+  return new Date(clock.now().getTime() + days * DAY_MS)
 }
 
 /** Does the work of a job as the Hub would. */
@@ -88,6 +114,19 @@ describe('removing one restore point', () => {
     expect(await store.get(id)).toMatchObject({ status: 'forgotten' })
     expect(measured).toEqual([main])
     await expect(aService().remove(admin, id)).rejects.toMatchObject({ code: 'restore-point-missing' })
+  })
+
+  test('is refused with the date while the storage protects it, and allowed after it', async () => {
+    const until = later(3)
+    const { id } = await aPoint(1, {}, until)
+    await expect(aService().remove(admin, id)).rejects.toMatchObject({
+      code: 'storage-protected',
+      message: expect.stringContaining(until.toISOString()),
+    })
+    expect(await aService().details(id)).toMatchObject({ protectedUntil: until.toISOString() })
+    expect(await store.get(id)).toMatchObject({ status: 'succeeded' })
+    await clock.advance(4 * DAY_MS)
+    await aService().remove(admin, id)
   })
 
   test('needs one: a backup that runs has none', async () => {
@@ -118,7 +157,7 @@ describe('forgetting by rules', () => {
       ]),
     )
     expect(await store.get(old.id)).toMatchObject({ status: 'forgotten' })
-    expect([...(points.get(main) ?? [])]).toHaveLength(2)
+    expect([...(points.get(main)?.keys() ?? [])]).toHaveLength(2)
   })
 
   test('only tells when nothing shall be removed', async () => {
@@ -129,12 +168,24 @@ describe('forgetting by rules', () => {
     expect(measured).toEqual([])
   })
 
+  test('never removes what is protected, and tells until when', async () => {
+    const until = later(5)
+    const { id } = await aPoint(3, {}, until)
+    const past = await aPoint(2, {}, later(-1))
+    await aPoint(1)
+    const report = await forget({ keepLast: 1 })
+    const point = report.restorePoints.find(({ backupId }) => backupId === id)
+    expect(point).toMatchObject({ isKept: true, reasons: ['protected'], protectedUntil: until.toISOString() })
+    expect(await store.get(past.id)).toMatchObject({ status: 'forgotten' })
+    expect(await store.get(id)).toMatchObject({ status: 'succeeded' })
+  })
+
   test('leaves alone what other VMs, other labels or other programs have', async () => {
     await aPoint(4)
     await aPoint(3, { vmId: web1 })
     await aPoint(2, { tags: { plan: 'gold' } })
     await aPoint(1, { tags: { plan: 'gold' } })
-    points.get(main)?.add('of restic')
+    points.get(main)?.set('of restic', null)
     const report = await forget({ keepLast: 1 }, { vmIds: [db1], tags: { plan: 'gold' } })
     expect(report).toMatchObject({ keptCount: 1, removedCount: 1, unknownCount: 1 })
     expect(points.get(main)?.size).toBe(4)
@@ -154,5 +205,66 @@ describe('forgetting by rules', () => {
   test('is one job at a time a repository', async () => {
     await aService().forget(main, { rules: { keepLast: 1 }, tags: {}, timeZone: 'UTC', dryRun: false })
     expect(started).toMatchObject([{ kind: 'forget', lockKey: `forget:${main}` }])
+  })
+})
+
+describe('a copy', () => {
+  async function aCopy(source: Backup): Promise<CopyInput> {
+    await aService().copy(source.id, other)
+    return started.at(-1)?.input as CopyInput
+  }
+
+  function run(input: CopyInput, signal?: AbortSignal) {
+    return copyJob({ store, repositories, clock }).run(aRun(input, signal))
+  }
+
+  test('becomes a backup of its own in the other repository, verified, with the same disks', async () => {
+    const source = await aPoint(1)
+    const input = await aCopy(source)
+    const [running] = (await aService().copies(source.id)).copies
+    expect(running).toMatchObject({ id: input.backupId, status: 'running', repositoryId: other })
+    const result = await run(input)
+    expect(result).toMatchObject({ restorePointId: `copy of ${source.restorePointId}`, chunks: 2 })
+    const copy = await store.get(input.backupId)
+    expect(copy).toMatchObject({
+      ...{ status: 'succeeded', copyOf: source.id, vmId: db1, verifiedAt: clock.now() },
+      bytes: { changedBytes: 10, readBytes: 10, newBytes: 6, storedBytes: 3 },
+      disks: [{ key: 2000, changeId: '52 aa bb cc/7' }, { key: 2016 }],
+    })
+    expect(await store.chain(db1, other)).toHaveLength(1)
+  })
+
+  test('is refused where the restore point is already', async () => {
+    const source = await aPoint(1)
+    await expect(aService().copy(source.id, main)).rejects.toMatchObject({ code: 'conflict' })
+    await run(await aCopy(source))
+    await expect(aService().copy(source.id, other)).rejects.toMatchObject({ code: 'conflict' })
+  })
+
+  test('that fails says why, and one that is cancelled says so', async () => {
+    const source = await aPoint(1)
+    const input = await aCopy(source)
+    copyTo = () => Promise.reject(new EngineError('repository-quota-exceeded' as never, 'It is full'))
+    await expect(run(input)).rejects.toMatchObject({ code: 'repository-quota-exceeded' })
+    expect(await store.get(input.backupId)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'repository-quota-exceeded' },
+    })
+    const next = await aCopy(source)
+    await expect(run(next, AbortSignal.abort(new AppError('job-cancelled')))).rejects.toThrow()
+    expect(await store.get(next.backupId)).toMatchObject({ status: 'cancelled' })
+  })
+
+  test('that a restart has interrupted goes on, and is not done twice when it was done', async () => {
+    const input = await aCopy(await aPoint(1))
+    const { recover } = copyJob({ store, repositories, clock })
+    const interrupted = { jobId: JobId.parse(newId()), input, job: {} as never, isCancelling: false }
+    expect(await recover?.(interrupted)).toEqual({ next: 'run' })
+    const stopped = AbortSignal.abort(new AppError('job-interrupted'))
+    copyTo = async () => Promise.reject(new EngineError('cancelled', 'Cancelled'))
+    await expect(run(input, stopped)).rejects.toThrow()
+    expect(await store.get(input.backupId)).toMatchObject({ status: 'running' })
+    expect(await recover?.({ ...interrupted, isCancelling: true })).toEqual({ next: 'cancel' })
+    expect(await store.get(input.backupId)).toMatchObject({ status: 'cancelled' })
   })
 })

@@ -98,6 +98,7 @@ export function newBackup(
     bytes: NO_BYTES,
     failure: null,
     verifiedAt: null,
+    copyOf: null,
     tags: input.tags,
   }
 }

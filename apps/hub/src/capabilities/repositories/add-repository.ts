@@ -84,6 +84,7 @@ function recordOf(
     formatId,
     chunkBytes,
     sealedPassword: secrets.seal(password, passwordContext(id)),
+    sealedNextPassword: null,
     isEnabled: true,
     limits: changedLimits(NO_LIMITS, limits),
     storage: null,

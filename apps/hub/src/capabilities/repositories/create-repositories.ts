@@ -5,9 +5,10 @@ import type { SecretBox } from '../../platform/secrets/secret-box.ts'
 import type { JobsService } from '../jobs/index.ts'
 import { RepositoryMounts } from './mounts/repository-mounts.ts'
 import { OpenRepositories } from './open-repositories.ts'
-import { verifyRepositoryJob } from './repositories.jobs.ts'
+import { pruneJob, repairJob, verifyRepositoryJob } from './repositories.jobs.ts'
 import { RepositoriesService } from './repositories.service.ts'
 import type { RepositoriesStore } from './repositories.store.ts'
+import { RepositoryKeysService } from './repository-keys.service.ts'
 import { RepositoryMaintenanceService } from './repository-maintenance.service.ts'
 import { RepositoryStorageService } from './repository-storage.service.ts'
 
@@ -21,13 +22,15 @@ export interface RepositoriesOptions {
   log: Logger
 }
 
-/** The capability: who keeps, measures and maintains repositories. */
+/** The capability: who keeps, measures, maintains repositories and their keys. */
 export interface Repositories {
   readonly service: RepositoriesService
   readonly storage: RepositoryStorageService
   readonly maintenance: RepositoryMaintenanceService
+  readonly keys: RepositoryKeysService
   /** What capabilities above need, and no more. */
-  readonly forBackups: Pick<RepositoriesService, 'open'> & Pick<RepositoryStorageService, 'measureSoon'>
+  readonly forBackups: Pick<RepositoriesService, 'open' | 'protectedUntil'> &
+    Pick<RepositoryStorageService, 'measureSoon'>
   /** Closes all repositories, and unmounts their shares. */
   close(): Promise<void>
 }
@@ -36,18 +39,22 @@ export interface Repositories {
 export function createRepositories(options: RepositoriesOptions): Repositories {
   const { store, engine, secrets, jobs, dataDir, clock, log } = options
   const mounts = new RepositoryMounts({ folder: join(dataDir, 'mounts'), log })
-  const opened = new OpenRepositories({ engine, secrets, mounts, log })
+  const opened = new OpenRepositories({ store, engine, secrets, mounts, log })
   const service = new RepositoriesService({
     ...{ store, engine, secrets, opened, mounts, jobs, dataDir, clock, log },
   })
   const storage = new RepositoryStorageService({ store, opened, clock, log })
-  jobs.define(verifyRepositoryJob({ repositories: service }))
+  jobs.define(verifyRepositoryJob({ repositories: service, storage }))
+  jobs.define(pruneJob({ repositories: service, storage }))
+  jobs.define(repairJob({ repositories: service, storage }))
   return {
     service,
     storage,
     maintenance: new RepositoryMaintenanceService({ repositories: service, jobs }),
+    keys: new RepositoryKeysService({ store, opened, secrets, log }),
     forBackups: {
       open: id => service.open(id),
+      protectedUntil: (id, restorePointId) => service.protectedUntil(id, restorePointId),
       measureSoon: id => storage.measureSoon(id),
     },
     close: () => service.close(),

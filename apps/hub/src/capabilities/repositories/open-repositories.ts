@@ -1,17 +1,18 @@
 import type { RepositoryId } from '@sendense/contracts'
-import type { Repository, RepositoryLocation } from '@sendense/engine'
+import { EngineError, type Repository, type RepositoryLocation } from '@sendense/engine'
 import { AppError, type Logger } from '@sendense/platform'
 import type { Engine } from '../../platform/engine/engine.ts'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { SecretBox } from '../../platform/secrets/secret-box.ts'
 import type { RepositoryMounts } from './mounts/repository-mounts.ts'
 import { engineLimits, isMounted, reachPlace } from './reach-place.ts'
-import type { RepositoryRecord } from './repositories.store.ts'
+import type { RepositoriesStore, RepositoryRecord } from './repositories.store.ts'
 import { openPlace, passwordContext } from './repository-secrets.ts'
 
 interface Options {
+  store: Pick<RepositoriesStore, 'get' | 'change'>
   engine: Pick<Engine, 'openRepository'>
-  secrets: Pick<SecretBox, 'open'>
+  secrets: Pick<SecretBox, 'seal' | 'open'>
   mounts: RepositoryMounts
   log: Logger
 }
@@ -71,11 +72,31 @@ export class OpenRepositories {
     const place = await reachPlace(openPlace(record, secrets), mountName, mounts)
     const password = secrets.open(record.sealedPassword, passwordContext(record.id))
     const location: RepositoryLocation = { place, password, limits: engineLimits(record.limits) }
-    return engine.openRepository(location).catch(throwFromEngine)
+    try {
+      return await engine.openRepository(location)
+    } catch (error) {
+      return this.#openChanged(record, location, error)
+    }
   }
 
   async #open(record: RepositoryRecord): Promise<Repository> {
     return this.prepared(await this.openOnce(record, record.id))
+  }
+
+  /** The Hub may have died while the password was being changed: then the next one opens it, and is kept. */
+  async #openChanged(
+    record: RepositoryRecord,
+    location: RepositoryLocation,
+    cause: unknown,
+  ): Promise<Repository> {
+    const { store, engine, secrets } = this.#options
+    const { id, sealedNextPassword } = record
+    const isWrong = cause instanceof EngineError && cause.code === 'repository-password-wrong'
+    if (!isWrong || sealedNextPassword === null) return throwFromEngine(cause)
+    const password = secrets.open(sealedNextPassword, passwordContext(id))
+    const repository = await engine.openRepository({ ...location, password }).catch(throwFromEngine)
+    await store.change(id, { sealedPassword: sealedNextPassword, sealedNextPassword: null })
+    return repository
   }
 
   /** What a killed Hub had stored becomes known again, so that it is not sent a second time. */

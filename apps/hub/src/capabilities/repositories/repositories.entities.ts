@@ -16,6 +16,7 @@ export const RepositoryEntity = new EntitySchema<RepositoryRow>({
     formatId: named('format_id', text(64, { unique: true })),
     chunkBytes: named('chunk_bytes', int()),
     sealedPassword: named('sealed_password', text(2000)),
+    sealedNextPassword: named('sealed_next_password', text(2000, { nullable: true })),
     isEnabled: named('is_enabled', bool()),
     limits: json(),
     storage: json({ nullable: true }),

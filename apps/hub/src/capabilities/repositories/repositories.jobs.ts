@@ -1,18 +1,31 @@
-import { RepositoryId, VerifyRepositoryRequest } from '@sendense/contracts'
-import type { CheckReport } from '@sendense/engine'
+import {
+  PruneRepositoryRequest,
+  RepairRepositoryRequest,
+  RepositoryId,
+  VerifyRepositoryRequest,
+} from '@sendense/contracts'
+import type { CheckReport, PruneCounters } from '@sendense/engine'
 import { AppError } from '@sendense/platform'
 import type { z } from 'zod'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { InterruptedJob, JobDefinition, JobRun, Recovery } from '../jobs/index.ts'
 import type { RepositoriesService } from './repositories.service.ts'
+import type { RepositoryStorageService } from './repository-storage.service.ts'
 
-const DAY_MS = 24 * 60 * 60 * 1000
+const HOUR_MS = 60 * 60 * 1000
+const DAY_MS = 24 * HOUR_MS
 
 /** What the jobs on whole repositories are started with. */
 export const VerifyRepositoryInput = VerifyRepositoryRequest.extend({ repositoryId: RepositoryId })
 export type VerifyRepositoryInput = z.output<typeof VerifyRepositoryInput>
+export const PruneInput = PruneRepositoryRequest.extend({ repositoryId: RepositoryId })
+export type PruneInput = z.output<typeof PruneInput>
+export const RepairInput = RepairRepositoryRequest.extend({ repositoryId: RepositoryId })
+export type RepairInput = z.output<typeof RepairInput>
+
 interface Options {
   repositories: Pick<RepositoriesService, 'open'>
+  storage: Pick<RepositoryStorageService, 'measureSoon'>
 }
 
 /** The job that says what of a repository was proven to be whole, and how fast it could be read. */
@@ -23,14 +36,68 @@ export function verifyRepositoryJob({ repositories }: Options): JobDefinition<Ve
     steps: [{ name: 'check', title: 'Compare packs, index and restore points, and read what was asked for' }],
     timeoutMs: 14 * DAY_MS,
     run: async run => {
-      const { repositoryId, scope } = run.input
+      const { repositoryId, scope, samplePercent } = run.input
       const { repository } = await repositories.open(repositoryId)
+      const what = { structure: {}, sample: { readData: true, samplePercent }, all: { readData: true } }[
+        scope
+      ]
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
         report(run, { totalBytes, readBytes: checkedBytes })
-      const options = { readData: scope === 'all', signal: run.signal, onProgress }
+      const options = { ...what, signal: run.signal, onProgress }
       const found = await run.step('check', () => repository.check(options).catch(throwFromEngine))
       if (found.problems.length > 0) throw damageOf(found)
-      return { scope, ...found }
+      const bytesPerSecond = found.readMs === 0 ? null : Math.round((found.readBytes / found.readMs) * 1000)
+      return { scope, samplePercent: scope === 'sample' ? samplePercent : null, ...found, bytesPerSecond }
+    },
+    recover: async job => again(job),
+  }
+}
+
+/** The job that removes what no restore point needs. Safe beside backups, and to be begun anew at any point. */
+export function pruneJob({ repositories, storage }: Options): JobDefinition<PruneInput> {
+  return {
+    kind: 'repository-prune',
+    input: PruneInput,
+    steps: [{ name: 'prune', title: 'Find, pack anew and remove what is not needed' }],
+    timeoutMs: 14 * DAY_MS,
+    run: async run => {
+      const { repositoryId, graceHours, repackBytesMax, wasteRatioMax, exclusive, dryRun } = run.input
+      const { repository } = await repositories.open(repositoryId)
+      const options = {
+        graceMs: graceHours * HOUR_MS,
+        wasteRatioMax,
+        ...(repackBytesMax !== undefined && { repackBytesMax }),
+        exclusive,
+        dryRun,
+        signal: run.signal,
+        onProgress: ({ totalRepackBytes, repackedBytes }: PruneCounters) =>
+          report(run, { totalBytes: totalRepackBytes, readBytes: repackedBytes }),
+      }
+      const pruned = await run.step('prune', () => repository.prune(options).catch(throwFromEngine))
+      if (!dryRun) storage.measureSoon(repositoryId)
+      return { ...toJson(pruned), isDryRun: dryRun }
+    },
+    recover: async job => again(job),
+  }
+}
+
+/** The job that brings back what can be brought back, and says truthfully what cannot. */
+export function repairJob({ repositories, storage }: Options): JobDefinition<RepairInput> {
+  return {
+    kind: 'repository-repair',
+    input: RepairInput,
+    steps: [{ name: 'repair', title: 'Rebuild the index, and salvage or fetch what is missing' }],
+    timeoutMs: 14 * DAY_MS,
+    run: async run => {
+      const { repositoryId, sourceRepositoryId, dryRun } = run.input
+      const { repository } = await repositories.open(repositoryId)
+      const source = sourceRepositoryId && (await repositories.open(sourceRepositoryId)).repository
+      const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
+        report(run, { totalBytes, readBytes: checkedBytes })
+      const options = { dryRun, ...(source && { source }), signal: run.signal, onProgress }
+      const repaired = await run.step('repair', () => repository.repair(options).catch(throwFromEngine))
+      if (!dryRun) storage.measureSoon(repositoryId)
+      return { ...toJson(repaired), isDryRun: dryRun }
     },
     recover: async job => again(job),
   }
@@ -48,6 +115,11 @@ function report<Input>(
 ): void {
   const bytes = { logicalBytes: totalBytes, changedBytes: totalBytes, readBytes, newBytes: 0, storedBytes: 0 }
   run.report([{ diskKey: 0, bytes, isDone: totalBytes > 0 && readBytes >= totalBytes }])
+}
+
+/** A report as the database and the API keep it: times as text. */
+function toJson(report: object): Record<string, unknown> {
+  return JSON.parse(JSON.stringify(report))
 }
 
 function damageOf({ problems }: CheckReport): AppError {

@@ -6,7 +6,7 @@ import type { Repositories } from './create-repositories.ts'
 /** Binds the repositories. */
 export function mountRepositories(
   router: Router,
-  { service, storage, maintenance }: Repositories,
+  { service, storage, maintenance, keys }: Repositories,
   authenticate: Authenticate,
 ): void {
   bindRoutes(
@@ -33,7 +33,19 @@ export function mountRepositories(
     router,
     repositoryMaintenanceRoutes,
     {
+      getRepositoryStatistics: ({ params }) => storage.statistics(params.repositoryId),
       verifyRepository: ({ params, body }) => maintenance.verify(params.repositoryId, body),
+      pruneRepository: ({ params, body }) => maintenance.prune(params.repositoryId, body),
+      repairRepository: ({ params, body }) => maintenance.repair(params.repositoryId, body),
+      listRepositoryKeys: ({ params }) => keys.list(params.repositoryId),
+      addRepositoryKey: ({ params, body }, { principal }) =>
+        keys.add(principal, params.repositoryId, body.password),
+      removeRepositoryKey: ({ params }, { principal }) =>
+        keys.remove(principal, params.repositoryId, params.keyId),
+      changeRepositoryPassword: ({ params, body }, { principal }) =>
+        keys.changePassword(principal, params.repositoryId, body.password),
+      listRepositoryLocks: ({ params }) => maintenance.locks(params.repositoryId),
+      removeStaleLocks: ({ params }) => maintenance.removeStaleLocks(params.repositoryId),
     },
     { authenticate },
   )

@@ -308,7 +308,7 @@ describe('a change', () => {
     const changed = await change({ type: 's3', accessKeyId: 'new', secretAccessKey: 'another secret' })
     expect(changed.place).toMatchObject({ bucket: 'b', accessKeyId: 'new' })
     expect(engine.openCount).toBe(0)
-    await expect(change({ type: 'smb', password: 'x' })).rejects.toMatchObject({ code: 'request-invalid' })
+    await expect(change({ type: 'rest', password: 'x' })).rejects.toMatchObject({ code: 'request-invalid' })
     await rm(join(folder, 'bucket'), { recursive: true })
     await expect(change({ type: 's3', secretAccessKey: 'x' })).rejects.toMatchObject({
       code: 'repository-not-found',
@@ -319,8 +319,8 @@ describe('a change', () => {
   test('of more than the name waits for the jobs that use the repository', async () => {
     const service = aService()
     const { id } = (await create(service)).repository
-    unfinished = [{ kind: 'backup', input: { repositoryId: id } }]
-    const inUse = { code: 'repository-in-use', message: expect.stringContaining('backup') }
+    unfinished = [{ kind: 'copy', input: { targetRepositoryId: id } }]
+    const inUse = { code: 'repository-in-use', message: expect.stringContaining('copy') }
     await expect(service.update(admin, id, { isEnabled: false })).rejects.toMatchObject(inUse)
     await expect(service.remove(admin, id, { detach: true })).rejects.toMatchObject(inUse)
     expect(await service.update(admin, id, { name: 'new' })).toMatchObject({ name: 'new' })
@@ -370,6 +370,61 @@ describe('removing', () => {
       formatId: repository.formatId,
     })
   })
+})
+
+describe('keys', () => {
+  test('a recovery key opens the repository, is shown once, and can be removed', async () => {
+    const { service, keys } = capability()
+    const { id } = (await create(service)).repository
+    const { keyId, password } = await keys.add(admin, id, undefined)
+    expect(password).toMatch(/^([0-9A-HJKMNP-TV-Z]{5}-){7}[0-9A-HJKMNP-TV-Z]{5}$/)
+    const place = { type: 'local', path: join(folder, 'repo') } as const
+    await (await engine.openRepository({ place, password: password ?? '' })).close()
+    expect((await keys.list(id)).keys.map(key => key.isCurrent)).toEqual([true, false])
+    expect(JSON.stringify([await keys.list(id), log.lines, await store.listAll()])).not.toContain(password)
+    await keys.remove(admin, id, keyId)
+    expect((await keys.list(id)).keys).toHaveLength(1)
+    await expect(keys.remove(admin, id, keyId)).rejects.toMatchObject({ code: 'not-found' })
+  })
+
+  test('the one that the Hub uses cannot be removed, only changed', async () => {
+    const { service, keys } = capability()
+    const { repository, password: old } = await create(service)
+    const [current] = (await keys.list(repository.id)).keys
+    const removed = keys.remove(admin, repository.id, current?.id ?? '')
+    await expect(removed).rejects.toMatchObject({ code: 'conflict' })
+    const { password } = await keys.changePassword(admin, repository.id, undefined)
+    expect(password).not.toBe(old)
+    await service.close()
+    const after = aService()
+    await after.open(repository.id)
+    const place = { type: 'local', path: join(folder, 'repo') } as const
+    await expect(engine.openRepository({ place, password: old ?? '' })).rejects.toThrow('wrong')
+  })
+
+  test.each([
+    ['before', false],
+    ['after', true],
+  ])(
+    'a Hub that dies %s the repository has the new password opens it all the same',
+    async (_when, isDone) => {
+      const { service, keys } = capability()
+      const { id } = (await create(service)).repository
+      const { repository } = await service.open(id)
+      const change = repository.changePassword
+      Object.assign(repository, {
+        changePassword: async (password: string) => {
+          if (isDone) await change(password)
+          throw new Error('killed')
+        },
+      })
+      await expect(keys.changePassword(admin, id, 'the new password')).rejects.toThrow('killed')
+      await service.close()
+      const after = aService()
+      await after.open(id)
+      expect((await store.get(id))?.sealedNextPassword === null).toBe(isDone)
+    },
+  )
 })
 
 describe('storage', () => {
@@ -428,22 +483,38 @@ describe('storage', () => {
     const { id } = (await create(service, { limits })).repository
     expect(await storage.measure(id)).toMatchObject({ space })
   })
+
+  test('statistics say how much deduplication and compression save', async () => {
+    const { service, storage } = capability()
+    const { id } = (await create(service)).repository
+    expect(await storage.statistics(id)).toMatchObject({ dedupFactor: 4, compressionFactor: 2, packCount: 1 })
+  })
 })
 
 describe('maintenance', () => {
-  test('is a job, one of each kind at a time', async () => {
+  test('is a job, and one at a time rewrites the packs', async () => {
     const { service, maintenance } = capability()
     const { id } = (await create(service)).repository
-    await maintenance.verify(id, { scope: 'all' })
-    const input = { scope: 'all', repositoryId: id }
-    expect(started).toMatchObject([{ kind: 'repository-verify', lockKey: `repository-verify:${id}`, input }])
+    const prune = { dryRun: false, exclusive: false, graceHours: 24, wasteRatioMax: 0.1 }
+    await maintenance.prune(id, prune)
+    await maintenance.repair(id, { dryRun: true })
+    await maintenance.verify(id, { scope: 'sample', samplePercent: 5 })
+    expect(started.map(({ kind }) => kind)).toEqual([
+      'repository-prune',
+      'repository-repair',
+      'repository-verify',
+    ])
+    expect(started[0]?.lockKey).toBe(started[1]?.lockKey)
+    expect(started[0]?.input).toEqual({ ...prune, repositoryId: id })
   })
 
   test('is refused here and now when it could not be done', async () => {
     const { service, maintenance } = capability()
     const { id } = (await create(service)).repository
+    const fromItself = maintenance.repair(id, { dryRun: false, sourceRepositoryId: id })
+    await expect(fromItself).rejects.toMatchObject({ code: 'conflict' })
     await service.update(admin, id, { isEnabled: false })
-    const off = maintenance.verify(id, { scope: 'all' })
+    const off = maintenance.verify(id, { scope: 'all', samplePercent: 5 })
     await expect(off).rejects.toMatchObject({ code: 'repository-disabled' })
     expect(started).toEqual([])
   })

@@ -142,6 +142,15 @@ export class RepositoriesService {
     return { repository: await this.#options.opened.open(record), chunkBytes, name }
   }
 
+  /** Until when a restore point is protected; null also when the repository is not open to be asked. */
+  async protectedUntil(id: RepositoryId, restorePointId: string): Promise<Date | null> {
+    const record = await this.#options.store.get(id)
+    if (!record || !this.#options.opened.has(id)) return null
+    const repository = await this.#options.opened.open(record)
+    const protection = await repository.protection(restorePointId).catch(throwFromEngine)
+    return protection?.until ?? null
+  }
+
   async find(id: RepositoryId): Promise<RepositoryRecord> {
     const record = await this.#options.store.get(id)
     if (!record) throw new AppError('not-found', { detail: `There is no repository ${id}.` })

@@ -91,6 +91,7 @@ function aRepository(overrides: Partial<RepositoryRecord> = {}): RepositoryRecor
     formatId: id.replaceAll('-', '').padEnd(64, '0'),
     chunkBytes: 1024 * 1024,
     sealedPassword: 'v1.sealed',
+    sealedNextPassword: null,
     isEnabled: true,
     limits: NO_LIMITS,
     storage: null,

@@ -22,6 +22,8 @@ export interface RepositoryRecord {
   readonly chunkBytes: number
   /** Sealed with the master key of the Hub. */
   readonly sealedPassword: string
+  /** The password that is about to replace it: while it is being changed, one of both opens the repository. */
+  readonly sealedNextPassword: string | null
   readonly isEnabled: boolean
   readonly limits: RepositoryLimits
   /** What it held when it was last measured. */
@@ -54,5 +56,5 @@ export interface RepositoriesStore {
 
 /** What is left of a record when its repository is removed. */
 export function removedRecord(id: RepositoryId, at: Date) {
-  return { name: id, removedAt: at, sealedSecrets: null, sealedPassword: '' }
+  return { name: id, removedAt: at, sealedSecrets: null, sealedPassword: '', sealedNextPassword: null }
 }

@@ -11,6 +11,7 @@ const SECRET_FIELDS = {
   nfs: [],
   smb: ['password'],
   s3: ['secretAccessKey'],
+  rest: ['password'],
 } as const satisfies Record<NewRepositoryPlace['type'], readonly string[]>
 
 /** Takes a place apart into what may be shown and what is sealed. */

@@ -2,6 +2,7 @@ import type {
   RepositoryId,
   RepositoryLimits,
   RepositorySpace,
+  RepositoryStatistics,
   RepositoryStorage,
   StorageRefresh,
   StorageSummary,
@@ -98,6 +99,19 @@ export class RepositoryStorageService {
     }
   }
 
+  /** Counts what a repository holds. */
+  async statistics(id: RepositoryId): Promise<z.input<typeof RepositoryStatistics>> {
+    const repository = await this.#options.opened.open(await this.#find(id))
+    const counted = await repository.statistics().catch(throwFromEngine)
+    return {
+      ...counted,
+      repositoryId: id,
+      dedupFactor: ratio(counted.logicalBytes, counted.uniqueBytes),
+      compressionFactor: ratio(counted.uniqueBytes, counted.storedBytes),
+      measuredAt: this.#options.clock.now().toISOString(),
+    }
+  }
+
   #sizesOf(id: RepositoryId): RestorePointSizes {
     const known = this.#sizes.get(id) ?? new RestorePointSizes()
     this.#sizes.set(id, known)
@@ -138,4 +152,8 @@ function shortOf({ id, name, storage, limits }: RepositoryRecord) {
   // The limits may have changed since it was measured.
   const space = spaceOf(storage, limits)
   return space === 'ok' ? [] : [{ repositoryId: id, name, space, freeBytes: leftOf(storage, limits) }]
+}
+
+function ratio(one: number, other: number): number | null {
+  return other === 0 ? null : Math.round((one / other) * 100) / 100
 }
