@@ -15,6 +15,13 @@ export interface StageOptions {
   readonly chunkBytes?: 524_288 | 1_048_576
 }
 
+export interface BackUpOptions {
+  readonly mode?: 'auto' | 'full'
+  readonly quiesce?: boolean
+  /** The repository of the stage when missing. */
+  readonly repositoryId?: RepositoryId
+}
+
 /** Everything that a backup needs, real and running: vCenter, Hub, Node, a repository, and an administrator. */
 export interface Stage extends AsyncDisposable {
   readonly lab: Lab
@@ -26,9 +33,9 @@ export interface Stage extends AsyncDisposable {
   /** Adds the VM of that name to the inventory. */
   addVm(name: string): Promise<Vm>
   /** Backs a VM up and waits for the end, whatever it is. */
-  backUp(vm: Vm, options?: { mode?: 'auto' | 'full'; quiesce?: boolean }): Promise<Backup>
+  backUp(vm: Vm, options?: BackUpOptions): Promise<Backup>
   /** Backs a VM up; fails when the backup does. */
-  backUpWell(vm: Vm, options?: { mode?: 'auto' | 'full'; quiesce?: boolean }): Promise<Backup>
+  backUpWell(vm: Vm, options?: BackUpOptions): Promise<Backup>
   /** Waits for a job to end. */
   finished(jobId: JobId): Promise<Progress>
 }

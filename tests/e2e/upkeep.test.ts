@@ -1,0 +1,237 @@
+import { spawn } from 'node:child_process'
+import { readdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Backup, JobId, Progress, RepositoryId, Vm } from '@sendense/contracts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { childEnd, waitFor } from '../support/child.ts'
+import { CliSession } from '../support/cli-session.ts'
+import { noise } from '../support/noise.ts'
+import { problemOf } from '../support/problem-of.ts'
+import { type ResticRepository, restic } from '../support/restic.ts'
+import { guestHashes, restoredHashes } from '../support/restored-disks.ts'
+import { type Stage, startStage } from '../support/stage.ts'
+
+const MIB = 1024 * 1024
+
+let stage: Stage
+let vm: Vm
+let cli: CliSession
+let second: ResticRepository & { readonly id: RepositoryId }
+
+beforeAll(async () => {
+  stage = await startStage({ lab: { vms: [{ name: 'db1', disks: [{ sizeBytes: 16 * MIB }] }] } })
+  vm = await stage.addVm('db1')
+  cli = await CliSession.logIn(stage.hub)
+  const path = stage.hub.dir.join('second')
+  const created = await stage.admin.repositories.createRepository({
+    body: { name: 'second', place: { type: 'local', path } },
+  })
+  second = { id: created.repository.id, path, password: created.password ?? '' }
+})
+afterAll(() => stage?.[Symbol.asyncDispose]())
+
+async function write(atBytes: number, bytes: number, seed: string): Promise<void> {
+  await stage.lab.control.write({ vm: vm.moRef, key: 2000 }, atBytes, noise(bytes, seed))
+}
+
+/** What a job that ends well has as its result. */
+async function resultOf(started: Promise<{ jobId: JobId }>): Promise<NonNullable<Progress['result']>> {
+  const { jobId } = await started
+  const { state, failure, result } = await stage.finished(jobId)
+  if (state !== 'succeeded' || !result) throw new Error(`The job is ${state}: ${JSON.stringify(failure)}`)
+  return result
+}
+
+const main = () => ({ params: { repositoryId: stage.repository.id } })
+const isIntact = async (repository: ResticRepository) =>
+  (await restic({ hub: stage.hub, repository }, 'check', '--read-data')).includes('no errors were found')
+
+describe('space that no restore point needs', () => {
+  let first: Backup
+  let latest: Backup
+
+  beforeAll(async () => {
+    await write(0, 4 * MIB, 'first')
+    first = await stage.backUpWell(vm)
+    await write(0, 4 * MIB, 'second')
+    latest = await stage.backUpWell(vm)
+  })
+
+  test('statistics tell logical, unique and stored bytes apart', async () => {
+    const counted = await stage.admin.repositories.getRepositoryStatistics(main())
+    expect(counted).toMatchObject({ restorePointCount: 2, unusedBytes: null })
+    expect(counted.logicalBytes).toBeGreaterThanOrEqual(32 * MIB)
+    expect(counted.uniqueBytes).toBeGreaterThanOrEqual(8 * MIB)
+    expect(counted.uniqueBytes).toBeLessThan(10 * MIB)
+    expect(counted.storedBytes).toBeGreaterThanOrEqual(8 * MIB)
+    expect(counted.dedupFactor).toBeGreaterThan(3)
+    // Noise is not to be compressed.
+    expect(counted.compressionFactor).toBeGreaterThan(0.9)
+    expect(await cli.text('repository', 'stats', 'main')).toMatch(/^Restore points: +2$/m)
+  })
+
+  test('is found by a dry run, marked beside others, and given back by a prune that is alone', async () => {
+    const prune = (body: { dryRun?: boolean; exclusive?: boolean }) =>
+      resultOf(stage.admin.repositories.pruneRepository({ ...main(), body }))
+    await stage.admin.backups.deleteBackup({ params: { backupId: first.id } })
+    const before = await stage.admin.repositories.getRepositoryStorage(main())
+
+    expect(await prune({ dryRun: true })).toMatchObject({
+      isDryRun: true,
+      restorePoints: 1,
+      missingChunks: 0,
+    })
+    expect((await stage.admin.repositories.getRepositoryStorage(main())).usedBytes).toBe(before.usedBytes)
+
+    const marked = await prune({})
+    expect(marked).toMatchObject({ isDryRun: false, deleted: { packs: 0 } })
+    expect(bytesOf(marked.marked)).toBeGreaterThanOrEqual(4 * MIB)
+    expect(await isIntact(stage.repository)).toBe(true)
+
+    const alone = await prune({ exclusive: true })
+    expect(bytesOf(alone.deleted)).toBeGreaterThanOrEqual(4 * MIB)
+    const after = await stage.admin.repositories.getRepositoryStorage(main())
+    expect(before.usedBytes - after.usedBytes).toBeGreaterThanOrEqual(3.5 * MIB)
+    expect(await isIntact(stage.repository)).toBe(true)
+    expect(await restoredHashes(stage, latest)).toEqual(await guestHashes(stage, vm, [2000]))
+  })
+
+  test('is not given back while somebody writes; that backup is not disturbed', async () => {
+    const { repositories, backups } = stage.admin
+    await repositories.updateRepository({ ...main(), body: { limits: { writeBytesPerSecondMax: MIB } } })
+    await write(8 * MIB, 6 * MIB, 'slowly')
+    const { jobId, backupId } = await backups.startBackup({
+      body: { vmId: vm.id, repositoryId: stage.repository.id },
+    })
+    const lock = await waitFor('a lock of the backup', async () => {
+      return (await repositories.listRepositoryLocks(main())).locks.at(0)
+    })
+    expect(lock).toMatchObject({ role: 'write', isExclusive: false, isStale: false })
+    const alone = await repositories.pruneRepository({ ...main(), body: { exclusive: true } })
+    expect(await stage.finished(alone.jobId)).toMatchObject({
+      state: 'failed',
+      failure: { code: 'repository-locked' },
+    })
+    await resultOf(repositories.pruneRepository({ ...main(), body: {} }))
+    await stage.finished(jobId)
+    latest = await backups.getBackup({ params: { backupId } })
+    expect(latest.status).toBe('succeeded')
+    await repositories.updateRepository({ ...main(), body: { limits: { writeBytesPerSecondMax: null } } })
+    expect((await repositories.listRepositoryLocks(main())).locks).toEqual([])
+    expect(await isIntact(stage.repository)).toBe(true)
+  })
+
+  test('a copy in another repository is verified there, and comes back from there', async () => {
+    const { backups } = stage.admin
+    const params = { backupId: latest.id }
+    await cli.text('backup', 'copy', latest.id, '--to', 'second')
+    const [copy] = (await backups.listBackupCopies({ params })).copies
+    if (!copy) throw new Error('There is no copy')
+    expect(copy).toMatchObject({ copyOf: latest.id, repositoryId: second.id, status: 'succeeded' })
+    expect(copy.verifiedAt).not.toBeNull()
+    const again = backups.copyBackup({ params, body: { repositoryId: second.id } })
+    expect(await problemOf(again)).toMatchObject({ code: 'conflict' })
+
+    await resultOf(backups.verifyBackup({ params: { backupId: copy.id } }))
+    expect(await isIntact(second)).toBe(true)
+    expect(await restoredHashes(stage, copy)).toEqual(await guestHashes(stage, vm, [2000]))
+    await write(0, MIB, 'third')
+    const next = await stage.backUpWell(vm, { repositoryId: second.id })
+    expect(next).toMatchObject({ mode: 'incremental', baseBackupId: copy.id })
+  })
+
+  test('what is lost is found by verification, and healed from the copy', async () => {
+    const { repositories } = stage.admin
+    const verify = (body: { scope: 'structure' | 'sample' | 'all'; samplePercent?: number }) =>
+      repositories.verifyRepository({ ...main(), body })
+    expect(await resultOf(verify({ scope: 'sample', samplePercent: 100 }))).toMatchObject({
+      ...{ scope: 'sample', samplePercent: 100, problems: [] },
+      readPacks: (await repositories.getRepositoryStatistics(main())).packCount,
+    })
+    await rm(await largestPack(stage.repository.path))
+    const damaged = await stage.finished((await verify({ scope: 'structure' })).jobId)
+    expect(damaged).toMatchObject({ state: 'failed', failure: { code: 'repository-damaged' } })
+
+    const repaired = await resultOf(
+      repositories.repairRepository({ ...main(), body: { sourceRepositoryId: second.id } }),
+    )
+    expect(repaired).toMatchObject({
+      isDryRun: false,
+      missingPacks: 1,
+      damagedRestorePoints: [],
+      problems: [],
+    })
+    expect(repaired.healedChunks).toBeGreaterThan(0)
+    expect(await resultOf(verify({ scope: 'all' }))).toMatchObject({ problems: [] })
+    expect(await isIntact(stage.repository)).toBe(true)
+    await resultOf(stage.admin.backups.verifyBackup({ params: { backupId: latest.id } }))
+  })
+})
+
+describe('keys and locks', () => {
+  const opens = (password: string) =>
+    restic({ hub: stage.hub, repository: { path: stage.repository.path, password } }, 'cat', 'config').then(
+      () => true,
+      () => false,
+    )
+
+  test('a recovery key is shown once and opens the repository without the Hub, until it is removed', async () => {
+    const { repositories } = stage.admin
+    const { keyId, password } = await repositories.addRepositoryKey({ ...main(), body: {} })
+    if (password === null) throw new Error('No password was made up')
+    expect(await opens(password)).toBe(true)
+    const { keys } = await repositories.listRepositoryKeys(main())
+    expect(keys.map(key => key.isCurrent)).toEqual([true, false])
+    expect(JSON.stringify(keys) + stage.hub.program.log()).not.toContain(password)
+    const current = keys[0]?.id ?? ''
+    const inUse = repositories.removeRepositoryKey({ params: { ...main().params, keyId: current } })
+    expect(await problemOf(inUse)).toMatchObject({ code: 'conflict' })
+    await repositories.removeRepositoryKey({ params: { ...main().params, keyId } })
+    expect(await opens(password)).toBe(false)
+    expect((await repositories.listRepositoryKeys(main())).keys).toHaveLength(1)
+  })
+
+  test('a changed password is the one that counts, for the Hub and for stock restic', async () => {
+    const { repositories } = stage.admin
+    const password = 'a new password of the repository'
+    await repositories.changeRepositoryPassword({ ...main(), body: { password } })
+    expect([await opens(stage.repository.password), await opens(password)]).toEqual([false, true])
+    // The Hub opens it anew.
+    await repositories.updateRepository({ ...main(), body: { isEnabled: false } })
+    await repositories.updateRepository({ ...main(), body: { isEnabled: true } })
+    expect((await repositories.listRepositoryKeys(main())).keys).toMatchObject([{ isCurrent: true }])
+    await stage.backUpWell(vm)
+  })
+
+  test('the lock of a program that was killed is shown, and removed by hand', async () => {
+    const { repositories } = stage.admin
+    const params = { repositoryId: second.id }
+    const where = ['--repo', second.path, '--no-cache', '--limit-download', '64']
+    const env = { ...process.env, RESTIC_PASSWORD: second.password }
+    const child = spawn('restic', [...where, 'check', '--read-data'], { env, stdio: 'ignore' })
+    const lock = await waitFor('a lock of restic', async () => {
+      return (await repositories.listRepositoryLocks({ params })).locks.at(0)
+    })
+    expect(lock).toMatchObject({ role: 'foreign', isExclusive: true, isStale: false, pid: child.pid })
+    expect(await repositories.removeStaleLocks({ params })).toEqual({ removedCount: 0 })
+    child.kill('SIGKILL')
+    await childEnd(child)
+    expect((await repositories.listRepositoryLocks({ params })).locks).toMatchObject([{ isStale: true }])
+    expect(await repositories.removeStaleLocks({ params })).toEqual({ removedCount: 1 })
+    expect((await repositories.listRepositoryLocks({ params })).locks).toEqual([])
+  })
+})
+
+function bytesOf(amount: unknown): number {
+  return (amount as { bytes: number }).bytes
+}
+
+async function largestPack(repository: string): Promise<string> {
+  const data = join(repository, 'data')
+  const entries = await readdir(data, { recursive: true, withFileTypes: true })
+  const packs = entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name))
+  const sizes = await Promise.all(packs.map(async path => ({ path, size: (await stat(path)).size })))
+  const [largest] = sizes.sort((one, other) => other.size - one.size)
+  if (!largest) throw new Error(`${data} holds no packs`)
+  return largest.path
+}
