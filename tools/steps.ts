@@ -12,6 +12,7 @@ export interface Step {
 const SET_UP: Step[] = [
   check('install packages', 'pnpm install --frozen-lockfile --reporter=append-only'),
   check('build the native engine', 'tools/build-native.sh', 30),
+  check('build the repository server', 'cargo build --release --package sendense-repo-server', 30),
   check('build the vSphere lab', 'infra/vsphere-lab/build.sh', 15),
 ]
 

@@ -1,0 +1,178 @@
+import type { Backup, RepositoryId, Vm } from '@sendense/contracts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { noise } from '../support/noise.ts'
+import { problemOf } from '../support/problem-of.ts'
+import { type RepositoryServer, startRepositoryServer } from '../support/repository-server.ts'
+import { type ResticRepository, restic } from '../support/restic.ts'
+import { guestHashes, restoredHashes } from '../support/restored-disks.ts'
+import { type S3Server, startS3Server } from '../support/s3-server.ts'
+import { type Stage, startStage } from '../support/stage.ts'
+
+const MIB = 1024 * 1024
+const DAY_MS = 24 * 60 * 60 * 1000
+
+let server: S3Server
+let vault: RepositoryServer
+let stage: Stage
+let vm: Vm
+
+beforeAll(async () => {
+  server = await startS3Server()
+  await server.makeBucket('locked', { locked: true })
+  await server.makeBucket('plain')
+  vault = await startRepositoryServer()
+  stage = await startStage({ lab: { vms: [{ name: 'db1', disks: [{ sizeBytes: 16 * MIB }] }] } })
+  vm = await stage.addVm('db1')
+  // The repository server is compiled first, unless that was done before.
+}, 900_000)
+afterAll(async () => {
+  await stage?.[Symbol.asyncDispose]()
+  await server?.[Symbol.asyncDispose]()
+  await vault?.[Symbol.asyncDispose]()
+})
+
+function place(bucket: string, changed: { endpoint?: string; secretAccessKey?: string } = {}) {
+  const { endpoint, region, accessKeyId, secretAccessKey } = server
+  return { type: 's3', endpoint, region, bucket, accessKeyId, secretAccessKey, ...changed } as const
+}
+
+const objectLock = { mode: 'governance', days: 1 } as const
+
+test('what is wrong with a bucket is told by its code before anything is made', async () => {
+  const { repositories } = stage.admin
+  const wrong = [
+    [place('plain', { secretAccessKey: 'not the secret' }), 'storage-credentials-wrong'],
+    [place('plain', { endpoint: 'http://127.0.0.1:1' }), 'storage-unreachable'],
+    [place('plain', { endpoint: server.endpoint.replace('http:', 'https:') }), 'storage-unreachable'],
+    [place('none'), 'storage-container-missing'],
+    [{ ...place('plain'), objectLock }, 'storage-object-lock-missing'],
+  ] as const
+  for (const [one, code] of wrong) {
+    const problem = await problemOf(repositories.testRepositoryPlace({ body: { place: one } }))
+    expect(problem).toMatchObject({ code })
+    expect(problem.detail).not.toContain(one.secretAccessKey)
+  }
+  const created = repositories.createRepository({ body: { name: 'wrong', place: place('none') } })
+  expect(await problemOf(created)).toMatchObject({ code: 'storage-container-missing' })
+  expect((await repositories.listRepositories({})).items.map(({ name }) => name)).toEqual(['main'])
+})
+
+test('a bucket that fits says what it can do', async () => {
+  const body = { place: { ...place('locked'), objectLock } }
+  expect(await stage.admin.repositories.testRepositoryPlace({ body })).toMatchObject({
+    ...{ isRepository: false, isEmpty: true, totalBytes: null, freeBytes: null },
+    objectLock: { enabled: true },
+  })
+})
+
+test('a VM is backed up to a bucket, restored from it, and protected there until a date', async () => {
+  const { repositories, backups } = stage.admin
+  const created = await repositories.createRepository({
+    body: { name: 'bucket', place: { ...place('locked'), prefix: 'hub/one', objectLock } },
+  })
+  const { id } = created.repository
+  expect(JSON.stringify(created.repository)).not.toContain(server.secretAccessKey)
+  await stage.lab.control.write({ vm: vm.moRef, key: 2000 }, 0, noise(3 * MIB, 'first'))
+  const full = await stage.backUpWell(vm, { repositoryId: id })
+  await stage.lab.control.write({ vm: vm.moRef, key: 2000 }, 8 * MIB, noise(MIB, 'second'))
+  const incremental = await stage.backUpWell(vm, { repositoryId: id })
+  expect(incremental).toMatchObject({ mode: 'incremental', baseBackupId: full.id })
+  expect(await restoredHashes(stage, incremental)).toEqual(await guestHashes(stage, vm, [2000]))
+
+  await isRefusedFor(objectLock.days, full)
+  const forgotten = await backups.forgetRestorePoints({
+    ...{ params: { repositoryId: id }, body: { rules: { keepLast: 1 } } },
+  })
+  expect((await stage.finished(forgotten.jobId)).result).toMatchObject({ removedCount: 0, keptCount: 2 })
+
+  const bucket = resticBucket(created.password)
+  expect(await restic({ hub: stage.hub, repository: bucket }, 'check', '--read-data')).toContain(
+    'no errors were found',
+  )
+  await isPrunedOfNothing(id)
+})
+
+async function isRefusedFor(days: number, backup: Backup): Promise<void> {
+  const params = { backupId: backup.id }
+  const { protectedUntil } = await stage.admin.backups.getBackup({ params })
+  const until = new Date(protectedUntil ?? 0).getTime()
+  expect(until).toBeGreaterThan(new Date(backup.startedAt).getTime() + days * DAY_MS)
+  const problem = await problemOf(stage.admin.backups.deleteBackup({ params }))
+  expect(problem.code).toBe('storage-protected')
+  expect(problem.detail).toContain(protectedUntil)
+}
+
+async function isPrunedOfNothing(repositoryId: RepositoryId): Promise<void> {
+  const { repositories } = stage.admin
+  const { jobId } = await repositories.pruneRepository({
+    params: { repositoryId },
+    body: { exclusive: true },
+  })
+  expect(await stage.finished(jobId)).toMatchObject({
+    state: 'succeeded',
+    result: { restorePoints: 2, deleted: { packs: 0 }, missingChunks: 0 },
+  })
+}
+
+test('new keys of a bucket are taken when they open the repository, and not before', async () => {
+  const { repositories } = stage.admin
+  const found = (await repositories.listRepositories({ query: { type: 's3' } })).items.at(0)
+  if (!found) throw new Error('There is no repository in a bucket')
+  const params = { repositoryId: found.id }
+  const change = (secretAccessKey: string) =>
+    repositories.updateRepository({ params, body: { credentials: { type: 's3', secretAccessKey } } })
+  expect(await problemOf(change('not the secret'))).toMatchObject({ code: 'storage-credentials-wrong' })
+  await change(server.secretAccessKey)
+  await stage.backUpWell(vm, { repositoryId: found.id })
+})
+
+function resticBucket(password: string | null): ResticRepository {
+  return {
+    path: `s3:${server.endpoint}/locked/hub/one`,
+    password: password ?? '',
+    env: { AWS_ACCESS_KEY_ID: server.accessKeyId, AWS_SECRET_ACCESS_KEY: server.secretAccessKey },
+  }
+}
+
+describe('a repository server', () => {
+  const address = (changed: { password?: string; certificateSha256?: string } = {}) => {
+    const { url, username, password, certificateSha256 } = vault
+    return { type: 'rest', url, username, password, certificateSha256, ...changed } as const
+  }
+
+  test('that shows another certificate, or does not know us, is told apart', async () => {
+    const { repositories } = stage.admin
+    const codeOf = async (place: ReturnType<typeof address>) => {
+      const { code, detail } = await problemOf(repositories.testRepositoryPlace({ body: { place } }))
+      expect(detail).not.toContain(place.password)
+      return code
+    }
+    expect(await codeOf(address({ password: 'not the password' }))).toBe('storage-credentials-wrong')
+    expect(await codeOf(address({ certificateSha256: 'a'.repeat(64) }))).toBe('storage-certificate-untrusted')
+    expect(await repositories.testRepositoryPlace({ body: { place: address() } })).toMatchObject({
+      ...{ isRepository: false, isEmpty: true, objectLock: { enabled: true, days: 30 } },
+    })
+  })
+
+  test('takes backups, gives them back, and lets nobody remove them before their time', async () => {
+    const created = await stage.admin.repositories.createRepository({
+      body: { name: 'vault', place: address() },
+    })
+    const { id } = created.repository
+    expect(JSON.stringify(created.repository)).not.toContain(vault.password)
+    const backup = await stage.backUpWell(vm, { repositoryId: id })
+    expect(await restoredHashes(stage, backup)).toEqual(await guestHashes(stage, vm, [2000]))
+    await isRefusedFor(30, backup)
+    const repository = resticVault(created.password)
+    expect(
+      await restic({ hub: stage.hub, repository }, '--cacert', vault.certificatePath, 'check', '--read-data'),
+    ).toContain('no errors were found')
+  })
+})
+
+function resticVault(password: string | null): ResticRepository {
+  const url = new URL(vault.url)
+  url.username = vault.username
+  url.password = vault.password
+  return { path: `rest:${url}`, password: password ?? '' }
+}
