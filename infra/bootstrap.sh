@@ -3,7 +3,7 @@
 #
 #   infra/bootstrap.sh            what `make demo` needs
 #   infra/bootstrap.sh --checks   also what only `make test` and `make ready` need
-#   infra/bootstrap.sh --bench    also what only `make bench` needs: its programs and the peers that Debian has
+#   infra/bootstrap.sh --bench    also what only `make bench` needs: its programs, the peers that Debian has, and the newest restic
 #
 # It may be run as often as you like: what is there already is left alone, and nothing is asked.
 # Debian packages go into the system (as root, or through sudo without a password). Everything else
@@ -18,6 +18,7 @@ readonly NODE_WHEEL_VERSION=24.19.0 # Only fetches the Node of .node-version; se
 readonly CARGO_DENY_VERSION=0.20.2
 readonly VERSITYGW_VERSION=1.8.0
 readonly RESTIC_CURRENT_VERSION=0.18.1 # The second judge of our repositories, beside Debian's.
+readonly RESTIC_BENCH_VERSION=0.19.1 # The peer of the benchmark, as infra/bench/contestants names it.
 readonly RUST_MINIMUM=1.91
 readonly GO_MINIMUM=1.24
 NODE_VERSION="$(<"$SENDENSE_ROOT/.node-version")"
@@ -48,9 +49,12 @@ main() {
       require_rust_components
       install_cargo_deny
       install_versitygw
-      install_current_restic
+      install_restic "$RESTIC_CURRENT_VERSION" "$TOOLS/bin/restic-current"
       ;;
-    --bench) install_debian_packages "${BENCH_PACKAGES[@]}" ;;
+    --bench)
+      install_debian_packages "${BENCH_PACKAGES[@]}"
+      install_restic "$RESTIC_BENCH_VERSION" "$SENDENSE_CACHE/bench/bin/restic-0.19"
+      ;;
   esac
   say "ready: node $(node --version), pnpm $(pnpm --version), $(rustc --version | cut -d' ' -f1-2), $(go env GOVERSION)"
 }
@@ -178,14 +182,15 @@ install_versitygw() {
   printf '%s' "$VERSITYGW_VERSION" >"$TOOLS/versitygw.version"
 }
 
-install_current_restic() {
-  local program="$TOOLS/bin/restic-current"
-  if "$program" version 2>/dev/null | grep --quiet "^restic $RESTIC_CURRENT_VERSION "; then return; fi
-  say "compiling restic $RESTIC_CURRENT_VERSION into $TOOLS/bin (once, several minutes)"
+# install_restic <version> <program>
+install_restic() {
+  if "$2" version 2>/dev/null | grep --quiet "^restic $1 "; then return; fi
+  say "compiling restic $1 into ${2%/*} (once, several minutes)"
   local folder
   folder="$(mktemp -d)"
-  (cd "$folder" && GOBIN="$folder" go install "github.com/restic/restic/cmd/restic@v$RESTIC_CURRENT_VERSION")
-  mv "$folder/restic" "$program"
+  (cd "$folder" && GOBIN="$folder" go install "github.com/restic/restic/cmd/restic@v$1")
+  mkdir -p "${2%/*}"
+  mv "$folder/restic" "$2"
   rm -rf "$folder"
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use napi::Result;
 use napi_derive::napi;
 use sendense_engine::{
-    Areas, CaptureCounters, CaptureOptions, CaptureProgress, CertificatePin, Extent, NbdExport, Target,
+    Areas, CaptureCounters, CaptureOptions, CaptureProgress, CertificatePin, Extent, MemoryBudget, NbdExport,
+    Target,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -129,6 +130,7 @@ pub fn capture_disk(options: CaptureDiskOptions) -> Result<CaptureDiskJob> {
         memory_bytes_max: limits
             .memory_bytes_max
             .map_or(Ok(CaptureOptions::MEMORY_BYTES_MAX), |bytes| unsigned("memoryBytesMax", bytes))?,
+        memory: MemoryBudget::of_process(),
         compression_level: limits.compression_level.unwrap_or(CaptureOptions::COMPRESSION_LEVEL),
     };
     Ok(CaptureDiskJob { source, options, counters: Arc::default(), cancel: CancellationToken::new() })

@@ -7,7 +7,7 @@ use napi_derive::napi;
 use sendense_engine::ListenOptions;
 use zeroize::Zeroizing;
 
-use crate::convert::{rejection, request_invalid};
+use crate::convert::{rejection, request_invalid, unsigned};
 
 /// See `DataPlaneOptions` in packages/engine.
 #[napi(object, object_to_js = false)]
@@ -25,6 +25,30 @@ pub struct DataPlaneOptions {
 /// A running listener.
 #[napi]
 pub struct DataPlane(pub(crate) Arc<sendense_engine::DataPlane>);
+
+/// A limit that several sessions share.
+#[napi]
+pub struct RateLimit(pub(crate) Arc<sendense_engine::RateLimit>);
+
+/// Makes a limit; `null` is none.
+#[napi]
+pub fn create_rate_limit(bytes_per_second: Option<i64>) -> Result<RateLimit> {
+    Ok(RateLimit(Arc::new(sendense_engine::RateLimit::new(rate(bytes_per_second)?))))
+}
+
+#[napi]
+impl RateLimit {
+    /// Changes the rate for all who share it; `null` is none.
+    #[napi]
+    pub fn set_rate(&self, bytes_per_second: Option<i64>) -> Result<()> {
+        self.0.set_rate(rate(bytes_per_second)?);
+        Ok(())
+    }
+}
+
+fn rate(bytes_per_second: Option<i64>) -> Result<Option<u64>> {
+    bytes_per_second.map(|bytes| unsigned("bytesPerSecond", bytes)).transpose()
+}
 
 /// Starts listening.
 #[napi]

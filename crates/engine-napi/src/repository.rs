@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use napi::Result;
-use napi::bindgen_prelude::{Env, PromiseRaw};
+use napi::bindgen_prelude::{ClassInstance, Env, PromiseRaw};
 use napi_derive::napi;
 use sendense_engine::{CaptureSessionOptions, CheckOptions, RestoreOptions, Secret};
 
 use crate::capture_session::CaptureSession;
 use crate::convert::{number, rejection, unsigned};
-use crate::data_plane::DataPlane;
+use crate::data_plane::{DataPlane, RateLimit};
 use crate::place::RepositoryLocation;
 use crate::repository_jobs::{CheckJob, CopyJob, PruneJob, RepairJob, RestoreJob, VerifyJob};
 use crate::upkeep::{
@@ -141,6 +141,7 @@ impl Repository {
         &self,
         env: &'env Env,
         data_plane: &DataPlane,
+        rate_limits: Vec<ClassInstance<'env, RateLimit>>,
         options: BeginCaptureOptions,
     ) -> Result<PromiseRaw<'env, CaptureSession>> {
         let (repository, data_plane) = (self.0.clone(), Arc::clone(&data_plane.0));
@@ -152,6 +153,7 @@ impl Repository {
                 .bytes_per_second_max
                 .map(|bytes| unsigned("bytesPerSecondMax", bytes))
                 .transpose()?,
+            rate_limits: rate_limits.iter().map(|limit| Arc::clone(&limit.0)).collect(),
             idle_timeout: milliseconds("idleTimeoutMs", options.idle_timeout_ms)?,
             ticket_lifetime: options
                 .ticket_lifetime_ms

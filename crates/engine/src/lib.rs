@@ -25,10 +25,11 @@ pub use error::{Error, Result};
 pub use geometry::Geometry;
 pub use hub::{
     Base, CaptureSession, CaptureSessionOptions, CommitOptions, Committed, DataPlane, ListenOptions,
-    SessionDiskCounters, TextFile,
+    RateLimit, SessionDiskCounters, TextFile,
 };
 pub use node::{
-    Areas, CaptureCounters, CaptureOptions, CaptureProgress, CaptureReport, NbdExport, Target, capture_disk,
+    Areas, CaptureCounters, CaptureOptions, CaptureProgress, CaptureReport, MemoryBudget, NbdExport, Target,
+    capture_disk,
 };
 pub use place::{RepositoryLimits, RepositoryPlace, probe_place};
 pub use reports::{

@@ -43,6 +43,7 @@ export interface NativeModule {
   initRepository(location: RepositoryLocation): Promise<NativeRepository>
   openRepository(location: RepositoryLocation): Promise<NativeRepository>
   probePlace(place: RepositoryPlace): Promise<PlaceProbe>
+  createRateLimit(bytesPerSecond: number | null): NativeRateLimit
   listenDataPlane(options: DataPlaneOptions): Promise<NativeDataPlane>
   captureDisk(options: NativeCaptureDiskOptions): NativeJob<NativeCaptureDiskReport, CaptureDiskCounters>
 }
@@ -53,6 +54,10 @@ export interface NativeDataPlane {
   close(): Promise<void>
 }
 
+export interface NativeRateLimit {
+  setRate(bytesPerSecond: number | null): void
+}
+
 export interface NativeRepository {
   readonly id: string
   restorePoints(): Promise<NativeRestorePoint[]>
@@ -61,7 +66,8 @@ export interface NativeRepository {
   storage(): Promise<RepositoryStorage>
   beginCapture(
     dataPlane: NativeDataPlane,
-    options: Omit<BeginCaptureOptions, 'dataPlane'>,
+    rateLimits: NativeRateLimit[],
+    options: Omit<BeginCaptureOptions, 'dataPlane' | 'rateLimits'>,
   ): Promise<NativeCaptureSession>
   verify(restorePointId: string): NativeJob<VerifyReport, VerifyCounters>
   check(readData: boolean, samplePercent?: number): NativeJob<CheckReport, VerifyCounters>

@@ -11,6 +11,7 @@ import {
   type NativeRestorePoint,
   type NativeStatistics,
 } from './native-module.ts'
+import { nativeRateLimit } from './rate-limit.ts'
 import { runJob } from './run-job.ts'
 import type {
   BeginCaptureOptions,
@@ -121,11 +122,12 @@ function toProtection(protection: NativeProtection | null): RestorePointProtecti
 
 async function beginCapture(
   native: NativeRepository,
-  { dataPlane, ...options }: BeginCaptureOptions,
+  { dataPlane, rateLimits = [], ...options }: BeginCaptureOptions,
 ): Promise<CaptureSession> {
   const listener = nativeDataPlane(dataPlane)
   if (!listener) throw new EngineError('request-invalid', 'The data plane must come from listenDataPlane()')
-  return captureSession(await callNative(() => native.beginCapture(listener, { ...options })))
+  const limits = rateLimits.map(nativeRateLimit)
+  return captureSession(await callNative(() => native.beginCapture(listener, limits, { ...options })))
 }
 
 function toRestorePointInfo({ timeMs, ...rest }: NativeRestorePoint): RestorePointInfo {

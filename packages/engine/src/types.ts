@@ -130,6 +130,8 @@ export interface BeginCaptureOptions {
   readonly chunkBytes: number
   /** How fast the Hub reads from this capture's Node, all disks together. Absent: no limit. */
   readonly bytesPerSecondMax?: number
+  /** Limits shared with other captures, for example with all of a Node or of a repository. */
+  readonly rateLimits?: readonly RateLimit[]
   /** A session without a request for this long is aborted by itself. */
   readonly idleTimeoutMs: number
   /** How long the ticket is good at most; 7 days by default. */
@@ -169,6 +171,12 @@ export interface RestoreDiskOptions {
   readonly targetPath: string
   /** Whether a file of that name may be replaced; `restore-target-exists` otherwise. */
   readonly overwrite: boolean
+}
+
+/** A rate that several captures keep together. Whoever asks first is served first, so they get about the same. */
+export interface RateLimit {
+  /** In force at once, for those who wait too; `null` is no limit. */
+  setRate(bytesPerSecond: number | null): Promise<void>
 }
 
 export interface RestoreCounters {

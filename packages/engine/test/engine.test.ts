@@ -2,10 +2,12 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import {
   type CaptureDiskCounters,
   captureDisk,
+  createRateLimit,
   diskFileName,
   initRepository,
   openRepository,
@@ -41,6 +43,26 @@ test('a disk goes from nbdkit into a repository and comes back as it was', async
   expect(restored.at(-1)).toMatchObject({ logicalBytes: SIZE_BYTES, doneBytes: SIZE_BYTES })
   expect(digestOf(targetPath)).toBe(digestOf(lab.image))
   expect(statSync(targetPath).blocks * 512).toBeLessThan(18 * CHUNK_BYTES)
+})
+
+test('captures keep the limits they share, also when those change meanwhile', async () => {
+  await using lab = await startLab()
+  const limit = await createRateLimit(CHUNK_BYTES)
+  const options = { dataPlane: lab.dataPlane, chunkBytes: CHUNK_BYTES, idleTimeoutMs: 60_000 }
+  const rateLimits = [limit, await createRateLimit(null)]
+  const session = await lab.repository.beginCapture({ ...options, captureId: 'job-8', rateLimits })
+  await session.beginDisk({ diskKey: '2000', sizeBytes: SIZE_BYTES })
+  const capture = captureDisk(lab.options(session))
+  const before = await Promise.race([capture, sleep(1500, 'still going')])
+  expect(before).toBe('still going')
+  await limit.setRate(null)
+  expect((await capture).newBytes).toBe(16 * CHUNK_BYTES + 4096)
+  await session.commit(aCommit())
+
+  await expect(createRateLimit(-1)).rejects.toMatchObject({ code: 'request-invalid' })
+  const foreign = { setRate: async () => undefined }
+  const begun = lab.repository.beginCapture({ ...options, captureId: 'job-9', rateLimits: [foreign] })
+  await expect(begun).rejects.toMatchObject({ code: 'request-invalid' })
 })
 
 test('stock restic reads what was written', async () => {

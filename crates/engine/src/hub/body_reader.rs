@@ -24,14 +24,14 @@ pub(crate) struct BodyReader {
     buffered: Bytes,
     /// Bytes that may still arrive; set by [`Self::limit`].
     left: usize,
-    rate: Option<Arc<RateLimit>>,
+    rates: Vec<Arc<RateLimit>>,
     /// Ends the reading when the session or the listener ends.
     closing: CancellationToken,
 }
 
 impl BodyReader {
-    pub(crate) fn new(body: Incoming, rate: Option<Arc<RateLimit>>, closing: CancellationToken) -> Self {
-        Self { body, buffered: Bytes::new(), left: 0, rate, closing }
+    pub(crate) fn new(body: Incoming, rates: Vec<Arc<RateLimit>>, closing: CancellationToken) -> Self {
+        Self { body, buffered: Bytes::new(), left: 0, rates, closing }
     }
 
     /// Allows a body of `bytes_max`, and refuses one that announces more.
@@ -111,7 +111,7 @@ impl BodyReader {
             let frame = frame.map_err(|_| malformed("The body broke off"))?;
             let Ok(data) = frame.into_data() else { continue };
             self.left = self.left.checked_sub(data.len()).ok_or_else(too_large)?;
-            if let Some(rate) = &self.rate {
+            for rate in &self.rates {
                 rate.take(data.len()).await;
             }
             if !data.is_empty() {

@@ -29,6 +29,8 @@ pub struct CaptureSessionOptions {
     pub chunk_bytes: u32,
     /// How fast the Hub reads from the Node, all disks together.
     pub bytes_per_second_max: Option<u64>,
+    /// Limits that it shares with other sessions, for example with all of a Node or of a repository.
+    pub rate_limits: Vec<Arc<RateLimit>>,
     /// A session without a request for this long is aborted by itself.
     pub idle_timeout: Duration,
     /// How long the ticket is good at most.
@@ -122,7 +124,12 @@ impl CaptureSession {
             id: options.capture_id,
             ticket,
             chunk_bytes: options.chunk_bytes,
-            rate: options.bytes_per_second_max.map(|limit| Arc::new(RateLimit::new(limit))),
+            rates: options
+                .bytes_per_second_max
+                .map(|limit| Arc::new(RateLimit::new(Some(limit))))
+                .into_iter()
+                .chain(options.rate_limits)
+                .collect(),
             writer,
             repository,
             disks: Mutex::default(),

@@ -3,17 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 use zstd::bulk::Decompressor;
 
-use crate::cpu::{cores, on_cpu};
+use crate::cpu::on_cpu;
 use crate::wire::{Codec, FrameHeader};
 use crate::{ChunkId, Code, Error, Result};
 
-/// Checks chunks on as many threads as there are cores; shared by all sessions of a listener.
+/// Checks chunks on the process's cores; shared by all sessions of a listener.
 pub(crate) struct ChunkCheck {
-    slots: Arc<Semaphore>,
-    /// Workspaces that are not in use. There are never more than slots.
+    /// Workspaces that are not in use. There are never more than cores.
     idle: Arc<Mutex<Vec<Workspace>>>,
 }
 
@@ -24,13 +22,13 @@ struct Workspace {
 
 impl ChunkCheck {
     pub(crate) fn new() -> Self {
-        Self { slots: Arc::new(Semaphore::new(cores())), idle: Arc::default() }
+        Self { idle: Arc::default() }
     }
 
     /// Fails unless `payload` yields exactly the bytes that `header` promises.
     pub(crate) async fn check(&self, header: FrameHeader, payload: Bytes) -> Result<()> {
         let idle = Arc::clone(&self.idle);
-        on_cpu(&self.slots, move || {
+        on_cpu(move || {
             let reused = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut workspace = reused.map_or_else(Workspace::new, Ok)?;
             let checked = workspace.check(&header, &payload);

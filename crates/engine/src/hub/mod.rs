@@ -17,4 +17,5 @@ mod ticket;
 pub(crate) use capture_session::Owner;
 pub use capture_session::{CaptureSession, CaptureSessionOptions, CommitOptions, Committed, TextFile};
 pub use data_plane::{DataPlane, ListenOptions};
+pub use rate_limit::RateLimit;
 pub use session_disk::{Base, SessionDiskCounters};

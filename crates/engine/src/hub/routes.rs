@@ -48,7 +48,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
             Err(error) => problem(&error),
         },
         Err(error) => {
-            BodyReader::new(body, None, shared.closing.clone()).drain().await;
+            BodyReader::new(body, Vec::new(), shared.closing.clone()).drain().await;
             problem(&error)
         }
     }
@@ -71,7 +71,7 @@ fn start(
     target: Target,
     body: Incoming,
 ) -> Result<JoinHandle<Response<Full<Bytes>>>> {
-    let body = BodyReader::new(body, session.rate(), session.ending());
+    let body = BodyReader::new(body, session.rates(), session.ending());
     session.start(serve(Arc::clone(shared), Arc::clone(session), target, body))
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Session {
     pub(super) id: String,
     pub(super) ticket: Ticket,
     pub(super) chunk_bytes: u32,
-    pub(super) rate: Option<Arc<RateLimit>>,
+    pub(super) rates: Vec<Arc<RateLimit>>,
     pub(super) writer: Writer,
     pub(super) repository: Arc<Repository>,
     pub(super) disks: Mutex<BTreeMap<String, Arc<SessionDisk>>>,
@@ -48,8 +48,9 @@ impl Session {
         self.chunk_bytes
     }
 
-    pub(super) fn rate(&self) -> Option<Arc<RateLimit>> {
-        self.rate.clone()
+    /// All limits that its Node has to keep.
+    pub(super) fn rates(&self) -> Vec<Arc<RateLimit>> {
+        self.rates.clone()
     }
 
     /// Cancelled when the session ends.

@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sendense_disk::{BlockSource, Extent};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::MemoryBudget;
 use super::capture_counters::{CaptureCounters, CaptureProgress, set};
 use super::chunk_pool::ChunkPool;
 use super::compressor::ChunkCompressor;
 use super::hub_client::{HubClient, Target};
 use super::pipeline::Pipeline;
 use super::plan::{Areas, Plan};
-use crate::cpu::cores;
 use crate::geometry::Geometry;
 use crate::wire::{Finish, Open, Opened};
 use crate::{Code, Error, Result};
@@ -34,6 +33,8 @@ pub struct CaptureOptions {
     pub target: Target,
     /// Bytes of chunks in memory at any time; raised to 8 chunks if it is less.
     pub memory_bytes_max: usize,
+    /// What it shares with the other captures of this process; it may leave less than that.
+    pub memory: Arc<MemoryBudget>,
     /// zstd level.
     pub compression_level: i32,
 }
@@ -123,16 +124,15 @@ fn pipeline(
     options: &CaptureOptions,
     counters: Arc<CaptureCounters>,
 ) -> Pipeline {
-    let buffers = (options.memory_bytes_max / options.chunk_bytes as usize).max(BUFFERS_MIN);
-    let cpu = Arc::new(Semaphore::new(cores()));
+    let chunk_bytes = options.chunk_bytes as usize;
+    let memory_bytes_max = options.memory_bytes_max.max(BUFFERS_MIN * chunk_bytes);
     Pipeline {
         source,
         client,
         opened,
         geometry,
-        compressor: ChunkCompressor::new(options.compression_level, Arc::clone(&cpu)),
-        cpu,
-        pool: ChunkPool::new(buffers),
+        compressor: ChunkCompressor::new(options.compression_level),
+        pool: ChunkPool::new(&options.memory, chunk_bytes, memory_bytes_max),
         counters,
         offers: AtomicU64::new(1),
         zero_chunks: AtomicU64::new(0),

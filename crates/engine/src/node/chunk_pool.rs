@@ -1,46 +1,35 @@
-//! The memory of a capture: a fixed number of buffers, each for one chunk, used again and again.
-//!
-//! Chunks of a MiB that are allocated and freed on many threads would leave several times their size with the
-//! allocator; and a bound that counts what is in use would not bound what the process has.
+//! The memory of one capture: buffers of its part of the process's budget, each for one chunk.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Error, Result};
+use super::budget::{MemoryBudget, Part};
 
 /// Buffers for chunks.
-pub(super) struct ChunkPool {
-    idle: Mutex<Vec<BytesMut>>,
-    slots: Arc<Semaphore>,
-    buffers: usize,
-}
+pub(super) struct ChunkPool(Part);
 
 /// A buffer with a chunk in it, raw or compressed. When it is dropped, as itself or as [`Bytes`], the next chunk may
 /// be read.
 pub(super) struct ChunkBuffer {
     bytes: BytesMut,
     pool: Arc<ChunkPool>,
-    _slot: OwnedSemaphorePermit,
 }
 
 impl ChunkPool {
-    pub(super) fn new(buffers: usize) -> Arc<Self> {
-        Arc::new(Self { idle: Mutex::default(), slots: Arc::new(Semaphore::new(buffers)), buffers })
+    /// Takes part in `budget`, with at most `bytes_max` of it.
+    pub(super) fn new(budget: &Arc<MemoryBudget>, chunk_bytes: usize, bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self(budget.join(chunk_bytes, bytes_max)))
     }
 
-    /// How many chunks there can be.
+    /// How many chunks there can be while the captures are as many as now.
     pub(super) fn buffers(&self) -> usize {
-        self.buffers
+        self.0.chunks()
     }
 
     /// An empty buffer, as soon as there is one.
-    pub(super) async fn take(self: &Arc<Self>) -> Result<ChunkBuffer> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
-        let slot = slot.map_err(|_| Error::Internal("The memory for chunks is gone".into()))?;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Ok(ChunkBuffer { bytes: idle.unwrap_or_default(), pool: Arc::clone(self), _slot: slot })
+    pub(super) async fn take(self: &Arc<Self>) -> ChunkBuffer {
+        ChunkBuffer { bytes: self.0.take().await, pool: Arc::clone(self) }
     }
 }
 
@@ -70,9 +59,7 @@ impl AsRef<[u8]> for ChunkBuffer {
 
 impl Drop for ChunkBuffer {
     fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.clear();
-        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        self.pool.0.give_back(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -83,8 +70,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_buffer_is_free_again_when_the_last_clone_of_its_payload_is_gone() {
-        let pool = ChunkPool::new(1);
-        let mut buffer = pool.take().await.unwrap();
+        let pool = ChunkPool::new(&MemoryBudget::new(4096), 4096, 4096);
+        let mut buffer = pool.take().await;
         buffer.bytes_mut().extend_from_slice(&[7; 4096]);
         let memory = buffer.as_ref().as_ptr();
         buffer.replace(b"short");
@@ -94,7 +81,7 @@ mod tests {
         assert_eq!(clone, b"short"[..]);
         assert!(pool.take().now_or_never().is_none(), "the only buffer is in use");
         drop(clone);
-        let mut again = pool.take().await.unwrap();
+        let mut again = pool.take().await;
         again.bytes_mut().extend_from_slice(&[8; 4096]);
         assert_eq!(again.as_ref().as_ptr(), memory, "it is the same memory");
     }

@@ -1,8 +1,7 @@
-//! zstd on as many threads as there are cores.
+//! zstd on the process's cores, and raw where it gains nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
 use zstd::bulk::Compressor;
 
 use super::chunk_pool::ChunkBuffer;
@@ -14,7 +13,6 @@ use crate::{ChunkId, Error, Result};
 /// Compresses chunks for one capture.
 pub(super) struct ChunkCompressor {
     level: i32,
-    slots: Arc<Semaphore>,
     /// Workspaces that are not in use: making one costs as much as compressing a chunk.
     idle: Arc<Mutex<Vec<Workspace>>>,
 }
@@ -25,15 +23,14 @@ struct Workspace {
 }
 
 impl ChunkCompressor {
-    /// `slots` are shared with the other calculations of the capture.
-    pub(super) fn new(level: i32, slots: Arc<Semaphore>) -> Self {
-        Self { level, slots, idle: Arc::default() }
+    pub(super) fn new(level: i32) -> Self {
+        Self { level, idle: Arc::default() }
     }
 
     /// The chunk as a frame: compressed, or raw if that saves less than 1/64. The frame uses the chunk's buffer.
     pub(super) async fn frame(&self, id: ChunkId, plain: ChunkBuffer) -> Result<Frame> {
         let (idle, level) = (Arc::clone(&self.idle), self.level);
-        on_cpu(&self.slots, move || {
+        on_cpu(move || {
             let reused = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut workspace = reused.map_or_else(|| Workspace::new(level), Ok)?;
             let frame = workspace.frame(id, plain);
@@ -52,18 +49,22 @@ impl Workspace {
 
     fn frame(&mut self, id: ChunkId, mut chunk: ChunkBuffer) -> Result<Frame> {
         let plain_bytes = length_of(&chunk)?;
-        let worthwhile = chunk.as_ref().len() - chunk.as_ref().len().div_ceil(64);
-        // The buffer ends where compression is no longer worthwhile, so zstd gives up there by itself.
-        self.stored.resize(worthwhile, 0);
-        let codec = match self.compressor.compress_to_buffer(chunk.as_ref(), self.stored.as_mut_slice()) {
-            Ok(length) => {
+        let codec = match self.compress(chunk.as_ref()) {
+            Some(length) => {
                 chunk.replace(&self.stored[..length]);
                 Codec::Zstd
             }
-            Err(_too_long) => Codec::Raw,
+            None => Codec::Raw,
         };
         let header = FrameHeader { id, plain_bytes, stored_bytes: length_of(&chunk)?, codec };
         Ok(Frame { header, payload: chunk.into_payload() })
+    }
+
+    /// Compresses into `stored`; `None` if that saves less than 1/64. The buffer ends where compression is no longer
+    /// worthwhile, so zstd gives up there by itself.
+    fn compress(&mut self, plain: &[u8]) -> Option<usize> {
+        self.stored.resize(plain.len() - plain.len().div_ceil(64), 0);
+        self.compressor.compress_to_buffer(plain, self.stored.as_mut_slice()).ok()
     }
 }
 
@@ -74,12 +75,14 @@ fn length_of(chunk: &ChunkBuffer) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::budget::MemoryBudget;
     use crate::node::chunk_pool::ChunkPool;
 
     async fn frame_of(plain: Vec<u8>) -> Frame {
-        let mut buffer = ChunkPool::new(1).take().await.unwrap();
+        let budget = MemoryBudget::new(plain.len());
+        let mut buffer = ChunkPool::new(&budget, plain.len(), plain.len()).take().await;
         buffer.bytes_mut().extend_from_slice(&plain);
-        let compressor = ChunkCompressor::new(1, Arc::new(Semaphore::new(1)));
+        let compressor = ChunkCompressor::new(1);
         compressor.frame(ChunkId::of(&plain), buffer).await.unwrap()
     }
 

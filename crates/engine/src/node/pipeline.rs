@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::try_join_all;
 use sendense_disk::BlockSource;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::batcher::{Batch, Hashed, HashedChunk, id_of};
@@ -41,8 +41,6 @@ pub(super) struct Pipeline {
     pub(super) opened: Opened,
     pub(super) geometry: Geometry,
     pub(super) compressor: ChunkCompressor,
-    /// Calculations at the same time.
-    pub(super) cpu: Arc<Semaphore>,
     /// Chunks at the same time.
     pub(super) pool: Arc<ChunkPool>,
     pub(super) counters: Arc<CaptureCounters>,
@@ -68,7 +66,7 @@ impl Pipeline {
     ) -> Result<()> {
         let mut tasks = JoinSet::new();
         for index in indexes {
-            let buffer = self.pool.take().await?;
+            let buffer = self.pool.take().await;
             tasks.spawn(Arc::clone(&self).read_and_hash(index, buffer, hashed.clone()));
             while let Some(done) = tasks.try_join_next() {
                 joined(done)?;
@@ -96,7 +94,7 @@ impl Pipeline {
         }
         add(&self.counters.read, u64::from(length));
         let hash = move || (id_of(buffer.as_ref()), buffer);
-        let (id, plain) = on_cpu(&self.cpu, hash).await?;
+        let (id, plain) = on_cpu(hash).await?;
         let result = if let Some(id) = id {
             Hashed::Data(HashedChunk { entry: Entry { index, id }, plain })
         } else {
@@ -109,11 +107,8 @@ impl Pipeline {
     }
 
     async fn send_all(self: Arc<Self>, mut hashed: mpsc::Receiver<Hashed>) -> Result<()> {
-        // A batch may hold its part of the buffers only, so that several are in flight and reading goes on.
-        let part = self.pool.buffers() / (BATCHES_MAX + 2);
-        let chunks_max = part.clamp(1, self.opened.offer_entries_max.min(256));
         let mut batches = JoinSet::new();
-        while let Some(batch) = Batch::next(&mut hashed, chunks_max).await {
+        while let Some(batch) = Batch::next(&mut hashed, self.batch_chunks_max()).await {
             while batches.len() >= BATCHES_MAX {
                 batches.join_next().await.map_or(Ok(()), joined)?;
             }
@@ -123,6 +118,12 @@ impl Pipeline {
             joined(done)?;
         }
         Ok(())
+    }
+
+    /// A batch may hold its part of the buffers only, so that several are in flight and reading goes on.
+    fn batch_chunks_max(&self) -> usize {
+        let part = self.pool.buffers() / (BATCHES_MAX + 2);
+        part.clamp(1, self.opened.offer_entries_max.min(256))
     }
 
     async fn send_batch(self: Arc<Self>, mut batch: Batch) -> Result<()> {

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use sendense_disk::{BlockSource, Extent, MemorySource};
 use sendense_engine::{
     Areas, Base, CaptureCounters, CaptureOptions, CaptureReport, CaptureSession, CaptureSessionOptions,
-    CommitOptions, Committed, DataPlane, ListenOptions, Repository, RestoreCounters, RestoreOptions, Result,
-    Target, TextFile, capture_disk,
+    CommitOptions, Committed, DataPlane, ListenOptions, MemoryBudget, Repository, RestoreCounters,
+    RestoreOptions, Result, Target, TextFile, capture_disk,
 };
 use sendense_repo::{InitOptions, Kdf, Secret};
 use sendense_storage::MemoryStorage;
@@ -52,6 +52,7 @@ impl Lab {
             capture_id: "job-7".into(),
             chunk_bytes: CHUNK_BYTES,
             bytes_per_second_max: None,
+            rate_limits: Vec::new(),
             idle_timeout: Duration::from_mins(1),
             ticket_lifetime: CaptureSessionOptions::TICKET_LIFETIME,
         };
@@ -77,6 +78,7 @@ impl Lab {
             chunk_bytes: CHUNK_BYTES,
             target: self.target(session),
             memory_bytes_max: 16 << 20,
+            memory: MemoryBudget::of_process(),
             compression_level: 1,
         }
     }
