@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use sendense_repo::{CheckOptions, ChunkId, NewFile, Repository, SnapshotId, Writer};
@@ -61,19 +61,6 @@ async fn local(directory: &tempfile::TempDir) -> Arc<dyn Storage> {
 
 async fn pack_bytes(storage: &dyn Storage) -> u64 {
     storage.list(FileKind::Pack).await.unwrap().iter().map(|file| file.size_bytes).sum()
-}
-
-/// The command of `docs/design/repository-format.md` that gives a disk back.
-fn disk_by_one_command(restic: &Restic, point: &str) -> Vec<u8> {
-    let mut dump = restic
-        .command()
-        .args(["dump", "--archive", "tar", point, PATH])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let tar = Command::new("tar").arg("-xO").stdin(dump.stdout.take().unwrap()).output().unwrap();
-    assert!(dump.wait().unwrap().success() && tar.status.success());
-    tar.stdout
 }
 
 #[tokio::test]
@@ -142,7 +129,7 @@ async fn every_stock_restic_gives_a_long_disk_back_by_one_command_and_by_its_pie
     let point = capture_long(&repository, &[("disk-2000.raw", &disk), ("vm.json", b"{}")]).await.to_string();
     for (number, restic) in Restic::each(&directory.path().join("repository")).iter().enumerate() {
         restic.check();
-        assert!(disk_by_one_command(restic, &point) == disk, "restic {number}");
+        assert!(restic.dump_segments(&point, PATH) == disk, "restic {number}");
         let target = directory.path().join("restored");
         restic.run(&["restore", &point, "--target", target.to_str().unwrap()]);
         let pieces = "for folder in \"$1\"/*; do cat \"$folder\"/*/*; done";

@@ -6,14 +6,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
+mod elsewhere;
+mod part;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::time::Instant;
 
+use part::{FIRST, Part, SECOND, THIRD};
 use sendense_testkit::interleave::{Bounds, Exploration, Walk, explore, replay, wander};
-use stage::{FIRST, Part, SECOND, Stage};
+use stage::Stage;
 
 /// How much of a scenario is explored: preemptions and crashes, in every run of the tests and in the campaign.
 #[derive(Clone, Copy)]
@@ -114,6 +117,48 @@ fn two_prunes_and_a_backup() {
 #[test]
 fn a_backup_beside_an_exclusive_prune() {
     hold("backup, exclusive prune", &Stage::new(&[FIRST, Part::ExclusivePrune]).after_forget(), LONG);
+}
+
+#[test]
+fn a_copy_to_the_repository_beside_a_prune_and_a_forget() {
+    hold("copy to it, prune", &Stage::new(&[Part::CopyTo, Part::Prune]).after_forget(), LONG);
+    hold("copy to it, forget, prune", &Stage::new(&[Part::CopyTo, Part::Forget, Part::Prune]), LONG);
+}
+
+#[test]
+fn a_copy_to_the_repository_that_dies_beside_a_backup() {
+    hold("copy to it, backup, crash", &Stage::new(&[Part::CopyTo, FIRST]), MORTAL);
+}
+
+#[test]
+fn a_copy_from_the_repository_beside_a_forget_and_a_prune_without_grace() {
+    hold("copy from it, forget, prune", &Stage::new(&[Part::CopyFrom, Part::Forget, Part::Prune]), LONG);
+}
+
+#[test]
+fn a_repair_beside_a_backup_that_relies_on_what_is_damaged() {
+    hold("repair, backup", &Stage::new(&[Part::Repair, THIRD]).after_damage(), LONG);
+}
+
+#[test]
+fn a_repair_that_dies_beside_a_backup() {
+    hold("repair, backup, crash", &Stage::new(&[Part::Repair, THIRD]).after_damage(), MORTAL);
+}
+
+#[test]
+fn a_repair_beside_a_prune() {
+    hold("repair, prune", &Stage::new(&[Part::Repair, Part::Prune]).after_forget(), LONG);
+}
+
+#[test]
+fn a_change_of_the_password_beside_a_backup_and_another_change() {
+    hold("change of the password, backup", &Stage::new(&[Part::ChangePassword, FIRST]), SHORT);
+    hold("two changes of the password", &Stage::new(&[Part::ChangePassword, Part::ChangePassword]), SHORT);
+}
+
+#[test]
+fn a_change_of_the_password_that_dies() {
+    hold("change of the password, backup, crash", &Stage::new(&[Part::ChangePassword, FIRST]), MORTAL);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One small repository, the parts that actors play on it, and the judge.
+//! One small repository, the actors on it, and the judge.
 //!
 //! ```text
 //! old     1 2 3 4      somebody may forget it
@@ -9,59 +9,30 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use bytes::Bytes;
-use sendense_repo::{
-    ChunkId, EncodedChunk, Error, NewFile, NewRestorePoint, Payload, Problem, PruneOptions, PruneReport,
-    Repository, Result, SnapshotId, Tuning,
-};
+use sendense_repo::{Error, Problem, RepairReport, Repository, SnapshotId};
 use sendense_storage::{FileKind, Storage};
 use sendense_testkit::interleave::{Scenario, Snapshot, World};
-use sendense_testkit::storage::FaultyStorage;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{DIRECTORY, a_time, fill, password, quick_init, quick_writer, read_data, read_file};
-
-const DISK: &str = "disk-2000.raw";
-
-/// Chunks of a disk, by number.
-type Disk = &'static [u64];
+use crate::elsewhere::{Elsewhere, copy_from, damage, is_pulled_away};
+use crate::part::{DISK, Disk, Part, back_up, bytes_of, chunk_numbers, open, prune_twice};
+use crate::support::{DIRECTORY, password, quick_init, read_data, read_file};
 
 const OLD: Disk = &[1, 2, 3, 4];
 const KEPT: Disk = &[3, 4, 5];
 const NEXT: Disk = &[1, 3, 6, 8, 9];
-
-/// What an actor does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// Captures a disk that has chunks of the old restore point and new ones.
-    Backup(Disk),
-    /// Two captures of one process, which share an opened repository.
-    Backups(Disk, Disk),
-    /// Takes the old restore point off the list.
-    Forget,
-    /// Takes over packs that are in no index.
-    Adopt,
-    /// Marks what nobody needs, and deletes what was marked as soon as nobody can still want it: the grace is over at
-    /// once. Twice, so that it deletes what it has marked.
-    Prune,
-    /// Keeps everybody else out and deletes at once.
-    ExclusivePrune,
-    /// Removes the packs that no listed restore point needs, at once and without a look at locks.
-    CarelessPrune,
-}
-
-pub(crate) const FIRST: Part = Part::Backup(&[1, 2, 6, 7]);
-pub(crate) const SECOND: Part = Part::Backup(&[1, 7, 8]);
 
 /// Actors on one repository.
 pub(crate) struct Stage {
     parts: Vec<Part>,
     snapshot: Snapshot,
     old: SnapshotId,
+    elsewhere: Arc<Elsewhere>,
     /// Whether the prune is one that does not keep the rules.
     is_careless: bool,
+    /// Whether a chunk is damaged before anybody begins.
+    is_damaged: bool,
 }
 
 /// What the actors report.
@@ -69,27 +40,43 @@ pub(crate) struct Stage {
 pub(crate) struct Report {
     committed: Vec<(SnapshotId, Disk)>,
     failures: Vec<(Part, Error)>,
+    /// What is listed where somebody has copied it to, and not whole.
+    lies: Vec<String>,
 }
 
 pub(crate) type Play = Arc<Mutex<Report>>;
 
 impl Stage {
     pub(crate) fn new(parts: &[Part]) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (snapshot, old) = runtime.block_on(prepare());
-        Self { parts: parts.to_vec(), snapshot, old, is_careless: parts.contains(&Part::CarelessPrune) }
+        let (snapshot, old) = block_on(prepare());
+        let elsewhere = Arc::new(block_on(Elsewhere::new()));
+        let is_careless = parts.contains(&Part::CarelessPrune);
+        Self { parts: parts.to_vec(), snapshot, old, elsewhere, is_careless, is_damaged: false }
+    }
+
+    /// With a bit flipped in a chunk that all restore points need.
+    pub(crate) fn after_damage(self) -> Self {
+        let snapshot = block_on(async {
+            let world = World::with(&self.snapshot).await;
+            damage(&world.inner()).await;
+            world.snapshot().await
+        });
+        Self { snapshot, is_damaged: true, ..self }
     }
 
     /// With a restore point less, which nobody has pruned after.
     pub(crate) fn after_forget(self) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let snapshot = runtime.block_on(async {
+        let snapshot = block_on(async {
             let world = World::with(&self.snapshot).await;
             open(world.inner()).await.forget(&self.old).await.unwrap();
             world.snapshot().await
         });
         Self { snapshot, ..self }
     }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
 /// A repository with two restore points.
@@ -102,12 +89,6 @@ async fn prepare() -> (Snapshot, SnapshotId) {
     let old = back_up(&repository, OLD).await.unwrap();
     back_up(&repository, KEPT).await.unwrap();
     (world.snapshot().await, old)
-}
-
-async fn open(storage: Arc<dyn Storage>) -> Repository {
-    // Two chunks fill a pack, so that there are packs of which one chunk is needed.
-    let tuning = Tuning { pack_bytes: 150, threads: 1, writes_max: 1, ..Tuning::default() };
-    Repository::open_with(storage, &password(), tuning).await.unwrap()
 }
 
 impl Scenario for Stage {
@@ -125,8 +106,18 @@ impl Scenario for Stage {
             // Opened before the curtain rises: what it knows may be old when its turn comes.
             let repository = open(actor.storage()).await;
             let (part, old, play) = (*part, self.old, Arc::clone(&play));
+            let elsewhere = Arc::clone(&self.elsewhere);
             actor.plays(async move {
-                for outcome in part.play(&repository, old).await {
+                if part == Part::CopyFrom {
+                    let outcome = copy_from(&repository).await;
+                    let mut report = play.lock().unwrap();
+                    match outcome {
+                        Ok(outcome) => report.failures.extend(outcome.err().map(|error| (part, error))),
+                        Err(lie) => report.lies.push(lie),
+                    }
+                    return;
+                }
+                for outcome in part.play(&repository, old, &elsewhere).await {
                     let mut report = play.lock().unwrap();
                     match outcome {
                         Ok(committed) => report.committed.extend(committed),
@@ -139,11 +130,14 @@ impl Scenario for Stage {
     }
 
     async fn judge(&self, world: &Arc<World>, play: Play) -> std::result::Result<(), String> {
-        let report = std::mem::take(&mut *play.lock().unwrap());
+        let mut report = std::mem::take(&mut *play.lock().unwrap());
         for (part, error) in &report.failures {
-            if !(self.may_fail(*part) && error.is_temporary()) {
+            if !self.is_allowed(*part, error) {
                 return Err(format!("{part:?} failed: {error:?}"));
             }
+        }
+        if let Some(lie) = report.lies.pop() {
+            return Err(lie);
         }
         // What dead actors have left: an administrator, or whoever looks after dead processes, removes it.
         let storage: Arc<dyn Storage> = world.inner();
@@ -154,6 +148,12 @@ impl Scenario for Stage {
         let mut expected: HashMap<_, _> = report.committed.into_iter().collect();
         if !may_be_gone {
             expected.insert(self.old, OLD);
+        }
+        if self.is_damaged {
+            let repaired = self.elsewhere.repair(&open(Arc::clone(&storage)).await).await;
+            if !repaired.as_ref().is_ok_and(RepairReport::is_healthy) {
+                return Err(format!("the next repair: {repaired:?}"));
+            }
         }
         self.look_at(&storage, &expected, world.has_deaths()).await?;
         // The next jobs work, and harm nobody.
@@ -177,11 +177,19 @@ impl Stage {
         self.snapshot.contains(FileKind::Snapshot, &point.into())
     }
 
-    /// Whether a part may fail for a temporary reason, as long as its repetition succeeds.
-    fn may_fail(&self, part: Part) -> bool {
-        let is_one_of_several = self.parts.iter().filter(|part| part.is_prune()).count() > 1;
-        let has_exclusive = self.parts.contains(&Part::ExclusivePrune);
-        self.is_careless || has_exclusive || (part.is_prune() && is_one_of_several)
+    /// Whether a part may fail for this reason: one that is temporary, as long as its repetition succeeds.
+    fn is_allowed(&self, part: Part, error: &Error) -> bool {
+        let has = |wanted: fn(Part) -> bool| self.parts.iter().any(|part| wanted(*part));
+        if part == Part::CopyFrom && is_pulled_away(error) {
+            return has(|part| part == Part::Forget || part.is_exclusive_work());
+        }
+        let is_one_of_several = self.parts.iter().filter(|part| part.is_exclusive_work()).count() > 1;
+        let may_fail = self.is_careless
+            || has(|part| part == Part::ExclusivePrune)
+            || (part.is_exclusive_work() && is_one_of_several)
+            // It has relied on a chunk that is damaged.
+            || (self.is_damaged && matches!(part, Part::Backup(_)));
+        may_fail && error.is_temporary()
     }
 
     /// Every listed restore point is whole, and the expected ones are listed.
@@ -219,126 +227,4 @@ impl Stage {
         let is_listed = u64::try_from(points.len()).unwrap() == report.restore_points;
         if is_whole && is_listed { Ok(()) } else { Err(format!("{report:?}")) }
     }
-}
-
-impl Part {
-    fn noun(self) -> &'static str {
-        match self {
-            Self::Backup(_) => "backup",
-            Self::Backups(..) => "backups",
-            Self::Forget => "forget",
-            Self::Adopt => "adopt",
-            Self::Prune | Self::ExclusivePrune | Self::CarelessPrune => "prune",
-        }
-    }
-
-    fn is_prune(self) -> bool {
-        matches!(self, Self::Prune | Self::ExclusivePrune)
-    }
-
-    async fn play(self, repository: &Repository, old: SnapshotId) -> Vec<Result<Option<(SnapshotId, Disk)>>> {
-        let made = |disk: Disk| move |id: SnapshotId| Some((id, disk));
-        match self {
-            Self::Backup(disk) => vec![back_up(repository, disk).await.map(made(disk))],
-            Self::Backups(first, second) => {
-                let both = futures::join!(back_up(repository, first), back_up(repository, second));
-                vec![both.0.map(made(first)), both.1.map(made(second))]
-            }
-            Self::Forget => vec![repository.forget(&old).await.map(|()| None)],
-            Self::Adopt => {
-                let adopted =
-                    repository.adopt_orphan_packs(quick_writer().lock, &CancellationToken::new()).await;
-                vec![adopted.map(|_| None)]
-            }
-            Self::Prune => vec![prune_twice(repository).await.map(|()| None)],
-            Self::ExclusivePrune => {
-                let options = PruneOptions { exclusive: true, ..prune_options() };
-                vec![prune(repository, &options).await.map(|_| None)]
-            }
-            Self::CarelessPrune => vec![prune_carelessly(repository.storage()).await.map(|()| None)],
-        }
-    }
-}
-
-async fn back_up(repository: &Repository, disk: Disk) -> Result<SnapshotId> {
-    let writer = repository.writer(quick_writer()).await?;
-    let mut content = Vec::new();
-    for number in disk {
-        let plain = chunk(*number);
-        let id = ChunkId::of(&plain);
-        if !writer.contains(&id) {
-            let plain_bytes = u32::try_from(plain.len()).unwrap();
-            writer.add(EncodedChunk { id, plain_bytes, payload: Payload::Plain(plain) }).await?;
-        }
-        content.push(id);
-    }
-    let size_bytes = bytes_of(disk).len() as u64;
-    let file = NewFile { name: DISK.into(), size_bytes, content, mtime: a_time() };
-    let words: Vec<_> = disk.iter().map(ToString::to_string).collect();
-    let point = NewRestorePoint {
-        time: a_time(),
-        hostname: "web-1".into(),
-        username: "sendense".into(),
-        directory: DIRECTORY.into(),
-        // So that the judge knows it even if whoever made it is dead.
-        tags: vec![words.join(" ")],
-        parent: None,
-        files: vec![file],
-    };
-    let outcome = writer.commit(point).await;
-    if outcome.is_err() {
-        // As a job does: what it has stored stays for its repetition.
-        let _ = writer.abort().await;
-    }
-    outcome
-}
-
-/// Grace and margin are over at once, so that the order of operations alone decides what may be deleted.
-fn prune_options() -> PruneOptions {
-    PruneOptions {
-        grace: Duration::ZERO,
-        clock_margin: Duration::ZERO,
-        waste_ratio_max: 0.0,
-        lock: quick_writer().lock,
-        ..PruneOptions::default()
-    }
-}
-
-async fn prune(repository: &Repository, options: &PruneOptions) -> Result<PruneReport> {
-    repository.prune(options, &|_| {}, &CancellationToken::new()).await
-}
-
-async fn prune_twice(repository: &Repository) -> Result<()> {
-    prune(repository, &prune_options()).await?;
-    prune(repository, &prune_options()).await?;
-    Ok(())
-}
-
-fn chunk(number: u64) -> Bytes {
-    let mut plain = vec![0; 64];
-    fill(&mut plain, number, 0xff);
-    plain.into()
-}
-
-fn bytes_of(disk: &[u64]) -> Vec<u8> {
-    disk.iter().flat_map(|number| chunk(*number)).collect()
-}
-
-fn chunk_numbers(tag: &str) -> Vec<u64> {
-    tag.split(' ').map(|number| number.parse().unwrap()).collect()
-}
-
-/// The mistake that the explorer must find: list the restore points, see which packs they need, remove the others.
-async fn prune_carelessly(storage: &Arc<dyn Storage>) -> Result<()> {
-    let journal = Arc::new(FaultyStorage::new(Arc::clone(storage)));
-    let repository = open(journal.clone()).await;
-    let packs = storage.list(FileKind::Pack).await?;
-    for point in repository.restore_points().await? {
-        repository.verify_restore_point(&point.id, &|_| {}, &CancellationToken::new()).await?;
-    }
-    let needed: Vec<_> = journal.journal().into_iter().filter_map(|operation| operation.id).collect();
-    for pack in packs.iter().filter(|pack| !needed.contains(&pack.id)) {
-        storage.remove(FileKind::Pack, &pack.id).await?;
-    }
-    Ok(())
 }

@@ -14,16 +14,18 @@ mod worker;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use sendense_repo::{Repository, SnapshotId};
+use sendense_repo::{Repository, RestorePoint, SnapshotId};
+use sendense_storage::{FileKind, LocalStorage};
 use support::restic::Restic;
 use support::{DIRECTORY, a_repository, read_data, read_file};
 use tokio_util::sync::CancellationToken;
 use victim::{Aim, Fate};
-use worker::{Job, disk, open, source};
+use worker::{Job, disk, open, open_at, source, target};
 
 /// So many restore points stay; older ones are forgotten.
 const POINTS_MAX: usize = 5;
@@ -42,10 +44,9 @@ async fn whatever_is_killed_every_listed_point_is_whole_and_the_next_job_works()
     let kills_min = if std::env::var_os("SENDENSE_CAMPAIGN").is_some() { 500 } else { 40 };
     let start = Instant::now();
     let place = tempfile::tempdir().unwrap();
-    a_repository(std::sync::Arc::new(
-        sendense_storage::LocalStorage::open(source(place.path())).await.unwrap(),
-    ))
-    .await;
+    for folder in [source(place.path()), target(place.path())] {
+        a_repository(Arc::new(LocalStorage::open(folder).await.unwrap())).await;
+    }
     let mut torture = Torture::new(place.path());
     while torture.kills() < kills_min {
         torture.round().await;
@@ -93,6 +94,9 @@ impl<'a> Torture<'a> {
     async fn round(&mut self) {
         self.rounds += 1;
         let job = self.next_job();
+        if job == Job::Repair {
+            self.let_an_index_file_rot().await;
+        }
         let call = match victim::run(job, self.place, &mut self.aim, &mut self.random) {
             Fate::Killed(call) => call,
             Fate::Survived(point) => {
@@ -105,7 +109,12 @@ impl<'a> Torture<'a> {
         };
         *self.kills.entry((job.noun(), call)).or_default() += 1;
         let what = format!("round {}, {job:?}, killed at {call}", self.rounds);
+        if matches!(job, Job::Repair | Job::Copy) {
+            let again = job.run(self.place).await;
+            again.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        }
         self.look(&what).await;
+        self.look_after(job, &what).await;
         // The next job works: here it is one that nobody kills.
         let number = 10_000 + self.rounds as u64;
         let made = Job::Capture(number).run(self.place).await.unwrap_or_else(|e| panic!("{what}: {e:?}"));
@@ -115,14 +124,48 @@ impl<'a> Torture<'a> {
             self.look(&what).await;
             self.judged += 1;
             open(self.place).await.remove_stale_locks().await.unwrap();
+            self.restic.set_password(open_at(&source(self.place)).await.1);
             self.restic.check();
         }
     }
 
+    /// What a job leaves besides restore points.
+    async fn look_after(&mut self, job: Job, what: &str) {
+        let repository = open(self.place).await;
+        if job == Job::Copy {
+            let copy = open_at(&target(self.place)).await.0;
+            let copies = self.assert_whole(&copy, what).await;
+            let originals = repository.restore_points().await.unwrap().len();
+            assert!(copies.len() >= originals, "{what}: {} copies of {originals}", copies.len());
+            for point in &copies {
+                copy.forget(&point.id).await.unwrap();
+            }
+        }
+        if job == Job::ChangePassword {
+            // A key that nobody has removed opens, too. An administrator removes it.
+            for key in repository.keys().await.unwrap().iter().filter(|key| !key.is_current) {
+                repository.remove_key(&key.id, support::quick_writer().lock).await.unwrap();
+            }
+        }
+    }
+
+    async fn let_an_index_file_rot(&self) {
+        let storage = open(self.place).await.storage().clone();
+        let files = storage.list(FileKind::Index).await.unwrap();
+        let Some(file) = files.first() else { return };
+        let mut content = storage.read(FileKind::Index, &file.id).await.unwrap().to_vec();
+        content[30] ^= 1;
+        storage.remove(FileKind::Index, &file.id).await.unwrap();
+        storage.write(FileKind::Index, &file.id, content.into()).await.unwrap();
+    }
+
     fn next_job(&mut self) -> Job {
-        match self.random.random_range(0..5) {
+        match self.random.random_range(0..9) {
             0 => Job::Adopt,
             1 | 2 => Job::Prune,
+            3 => Job::Copy,
+            4 => Job::Repair,
+            5 => Job::ChangePassword,
             _ => Job::Capture(self.rounds as u64),
         }
     }
@@ -130,18 +173,23 @@ impl<'a> Torture<'a> {
     /// Every restore point that is listed is whole, and those are listed of which we know.
     async fn look(&mut self, what: &str) {
         let repository = open(self.place).await;
-        let points = repository.restore_points().await.unwrap();
+        let points = self.assert_whole(&repository, what).await;
         for id in self.expected.keys() {
             assert!(points.iter().any(|point| point.id == *id), "{what}: {id} is not listed");
         }
+    }
+
+    async fn assert_whole(&mut self, repository: &Repository, what: &str) -> Vec<RestorePoint> {
+        let points = repository.restore_points().await.unwrap();
         for point in &points {
             let expected = disk(point.tags[0].parse().unwrap());
             let path = format!("/{DIRECTORY}/disk-2000.raw");
-            let content = read_file(&repository, &point.id, &path).await;
+            let content = read_file(repository, &point.id, &path).await;
             assert!(content.is_ok_and(|content| content == expected), "{what}: {point:?} is not whole");
         }
         self.verified_points += points.len();
-        self.check(&repository, what).await;
+        self.check(repository, what).await;
+        points
     }
 
     async fn check(&self, repository: &Repository, what: &str) {

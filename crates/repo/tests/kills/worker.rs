@@ -1,16 +1,19 @@
 //! What the process does that is killed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use sendense_repo::{NewRestorePoint, PruneOptions, Repository, Result, SnapshotId};
+use sendense_repo::{
+    CopyOptions, Error, Kdf, NewRestorePoint, PruneOptions, RepairOptions, Repository, Result, Secret,
+    SnapshotId,
+};
 use sendense_storage::{LocalStorage, Storage};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{CHUNK_BYTES, a_point, add_disk, fill, quick_writer, reopen};
+use crate::support::{CHUNK_BYTES, PASSWORD, a_point, add_disk, fill, quick_writer, small_packs};
 
 /// Names the job to the process that does it, and where.
 pub(crate) const JOB_VARIABLE: &str = "SENDENSE_KILLS_JOB";
@@ -18,6 +21,9 @@ pub(crate) const PLACE_VARIABLE: &str = "SENDENSE_KILLS_PLACE";
 
 /// What the process says when it has done its job: the restore point that it has made, if any.
 pub(crate) const DONE: &str = "job done:";
+
+/// The passwords that the repository has by turns.
+const PASSWORDS: [&str; 2] = [PASSWORD, "another"];
 
 /// A job of the Hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +34,12 @@ pub(crate) enum Job {
     Adopt,
     /// Deletes what an earlier one has marked, and marks and repacks what nobody needs.
     Prune,
+    /// Copies all restore points to a second repository.
+    Copy,
+    /// Repairs what has rotted.
+    Repair,
+    /// Changes the password to the other one.
+    ChangePassword,
 }
 
 impl Job {
@@ -36,6 +48,9 @@ impl Job {
             Self::Capture(_) => "capture",
             Self::Adopt => "adopt",
             Self::Prune => "prune",
+            Self::Copy => "copy",
+            Self::Repair => "repair",
+            Self::ChangePassword => "password",
         }
     }
 
@@ -50,30 +65,46 @@ impl Job {
     fn from_word(word: &str) -> Self {
         match word.split_once('-') {
             Some(("capture", number)) => Self::Capture(number.parse().unwrap()),
-            _ if word == "adopt" => Self::Adopt,
-            _ if word == "prune" => Self::Prune,
-            _ => panic!("an unknown job: {word}"),
+            _ => [Self::Adopt, Self::Prune, Self::Copy, Self::Repair, Self::ChangePassword]
+                .into_iter()
+                .find(|job| job.noun() == word)
+                .unwrap(),
         }
     }
 
     pub(crate) async fn run(self, place: &Path) -> Result<Option<SnapshotId>> {
         let repository = open(place).await;
+        let (lock, cancel) = (quick_writer().lock, CancellationToken::new());
         match self {
-            Self::Capture(number) => capture(&repository, number).await.map(Some),
-            Self::Adopt => {
-                let cancel = CancellationToken::new();
-                repository.adopt_orphan_packs(quick_writer().lock, &cancel).await.map(|_| None)
-            }
+            Self::Capture(number) => return capture(&repository, number).await.map(Some),
+            Self::Adopt => repository.adopt_orphan_packs(lock, &cancel).await.map(|_| ())?,
             Self::Prune => {
-                let options = PruneOptions {
-                    grace: Duration::ZERO,
-                    waste_ratio_max: 0.0,
-                    lock: quick_writer().lock,
-                    ..PruneOptions::default()
-                };
-                repository.prune(&options, &|_| {}, &CancellationToken::new()).await.map(|_| None)
+                let (grace, waste_ratio_max) = (Duration::ZERO, 0.0);
+                let options = PruneOptions { grace, waste_ratio_max, lock, ..PruneOptions::default() };
+                repository.prune(&options, &|_| {}, &cancel).await.map(|_| ())?;
+            }
+            Self::Copy => {
+                let points = repository.restore_points().await?;
+                let ids: Vec<_> = points.iter().map(|point| point.id).collect();
+                let target = open_at(&target(place)).await.0;
+                repository
+                    .copy_to(&target, &ids, CopyOptions { lock }, &|_| {}, &cancel)
+                    .await
+                    .map(|_| ())?;
+            }
+            Self::Repair => {
+                let options = RepairOptions { lock, ..RepairOptions::default() };
+                let report = repository.repair(None, options, &|_| {}, &cancel).await?;
+                assert!(report.is_healthy(), "{report:?}");
+            }
+            Self::ChangePassword => {
+                let (_, now) = open_at(&source(place)).await;
+                let next = PASSWORDS.into_iter().find(|password| *password != now).unwrap();
+                let kdf = Kdf::Fixed { log_n: 4, r: 8, p: 1 };
+                repository.change_password(&Secret::new(next), kdf, lock).await.map(|_| ())?;
             }
         }
+        Ok(None)
     }
 }
 
@@ -90,13 +121,29 @@ pub(crate) fn work() {
 }
 
 pub(crate) async fn open(place: &Path) -> Repository {
-    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(source(place)).await.unwrap());
-    reopen(storage).await
+    open_at(&source(place)).await.0
+}
+
+/// With one of the passwords, whichever opens it.
+pub(crate) async fn open_at(folder: &Path) -> (Repository, &'static str) {
+    for password in PASSWORDS {
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(folder).await.unwrap());
+        match Repository::open_with(storage, &Secret::new(password), small_packs()).await {
+            Err(Error::WrongPassword) => {}
+            repository => return (repository.unwrap(), password),
+        }
+    }
+    panic!("no password opens {}", folder.display());
 }
 
 /// The repository that all jobs work on.
-pub(crate) fn source(place: &Path) -> std::path::PathBuf {
+pub(crate) fn source(place: &Path) -> PathBuf {
     place.join("repository")
+}
+
+/// The one that restore points are copied to.
+pub(crate) fn target(place: &Path) -> PathBuf {
+    place.join("copy")
 }
 
 async fn capture(repository: &Repository, number: u64) -> Result<SnapshotId> {

@@ -1,7 +1,7 @@
 //! The real restic, as judge.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use super::PASSWORD;
 
@@ -40,6 +40,21 @@ impl Restic {
         let version = restic.try_run(&["version"]);
         assert!(version.status.success(), "these tests need {}", restic.program.display());
         restic
+    }
+
+    /// Opens the repository with another password from now on.
+    pub(crate) fn set_password(&self, password: &str) {
+        std::fs::write(self.private.path().join("password"), password).unwrap();
+    }
+
+    /// A disk that is cut into segments, by the command of `docs/design/repository-format.md`.
+    pub(crate) fn dump_segments(&self, point: &str, path: &str) -> Vec<u8> {
+        let mut command = self.command();
+        command.args(["dump", "--archive", "tar", point, path]).stdout(Stdio::piped());
+        let mut dump = command.spawn().unwrap();
+        let tar = Command::new("tar").arg("-xO").stdin(dump.stdout.take().unwrap()).output().unwrap();
+        assert!(dump.wait().unwrap().success() && tar.status.success());
+        tar.stdout
     }
 
     /// Runs a command that must succeed; returns what it printed.
