@@ -25,10 +25,11 @@ NODE_VERSION="$(<"$SENDENSE_ROOT/.node-version")"
 readonly NODE_VERSION
 
 # nbdkit and libnbd-bin serve and copy disks, qemu-utils converts them, restic judges our repositories,
-# e2fsprogs makes the demo's filesystems, strace kills processes at chosen system calls, procps and openssl are
-# used by the tests.
+# e2fsprogs makes the demo's filesystems, openssh-client carries SFTP, strace kills processes at chosen system calls,
+# procps and openssl are used by the tests.
 readonly DEBIAN_PACKAGES=(
-  ca-certificates curl e2fsprogs gcc git libc6-dev libnbd-bin make nbdkit openssl procps qemu-utils restic strace
+  ca-certificates curl e2fsprogs gcc git libc6-dev libnbd-bin make nbdkit openssh-client openssl procps qemu-utils
+  restic strace
 )
 readonly BENCH_PACKAGES=(
   b3sum borgbackup fdisk fio fuse3 iperf3 libnbd-dev libssl-dev libzstd-dev python3 python3-llfuse time
@@ -50,6 +51,7 @@ main() {
       install_cargo_deny
       install_versitygw
       install_restic "$RESTIC_CURRENT_VERSION" "$TOOLS/bin/restic-current"
+      install_sshd
       ;;
     --bench)
       install_debian_packages "${BENCH_PACKAGES[@]}"
@@ -191,6 +193,21 @@ install_restic() {
   (cd "$folder" && GOBIN="$folder" go install "github.com/restic/restic/cmd/restic@v$1")
   mkdir -p "${2%/*}"
   mv "$folder/restic" "$2"
+  rm -rf "$folder"
+}
+
+# The tests start it themselves, as nobody. Installing Debian's package would start a service on this machine.
+install_sshd() {
+  if [ -x /usr/sbin/sshd ] || [ -x "$TOOLS/bin/sshd" ]; then return; fi
+  install_debian_packages libwrap0
+  say "unpacking sshd into $TOOLS/bin"
+  local folder
+  folder="$(mktemp -d)"
+  (
+    cd "$folder"
+    apt-get download --quiet=2 -o APT::Sandbox::User=root openssh-server && dpkg -x openssh-server_*.deb .
+  ) || die "apt-get could not download: openssh-server"
+  mv "$folder/usr/sbin/sshd" "$TOOLS/bin/sshd"
   rm -rf "$folder"
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use napi::Result;
 use napi_derive::napi;
-use sendense_engine::{ProtectionMode, ProtectionPolicy, RestPlace, S3Settings, Secret};
+use sendense_engine::{ProtectionMode, ProtectionPolicy, RestPlace, S3Settings, Secret, SftpPlace};
 
 use crate::convert::{number, rejection, request_invalid, unsigned};
 
@@ -34,6 +34,16 @@ pub enum RepositoryPlace {
     /// A server that speaks restic's REST protocol.
     #[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]
     Rest { url: String, username: String, password: String, certificate_sha256: Option<String> },
+    /// A folder of an SSH server.
+    #[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]
+    Sftp {
+        host: String,
+        port: u32,
+        username: String,
+        path: String,
+        private_key_pem: String,
+        host_key: String,
+    },
 }
 
 /// See `S3Place` in packages/engine.
@@ -149,6 +159,18 @@ impl RepositoryPlace {
                     username,
                     password,
                     certificate_sha256,
+                })
+            }
+            Self::Sftp { host, port, username, path, private_key_pem, host_key } => {
+                let port = u16::try_from(port).map_err(|_| request_invalid("the port is not one"))?;
+                let private_key = Secret::new(private_key_pem);
+                sendense_engine::RepositoryPlace::Sftp(SftpPlace {
+                    host,
+                    port,
+                    username,
+                    path,
+                    private_key,
+                    host_key,
                 })
             }
         })

@@ -95,6 +95,8 @@ codes! {
     StorageContainerMissing = "storage-container-missing", 422;
     /// The certificate of the place is not one that we trust.
     StorageCertificateUntrusted = "storage-certificate-untrusted", 422;
+    /// The key of the SSH server is not the pinned one.
+    StorageHostKeyMismatch = "storage-host-key-mismatch", 422;
     /// Our clock and that of the place are too far apart.
     StorageClockSkewed = "storage-clock-skewed", 422;
     /// Files were to be protected, and the place cannot.

@@ -210,6 +210,7 @@ fn code_of_storage(kind: ErrorKind) -> Code {
         ErrorKind::PermissionDenied => Code::StoragePermissionMissing,
         ErrorKind::ContainerMissing => Code::StorageContainerMissing,
         ErrorKind::CertificateUntrusted => Code::StorageCertificateUntrusted,
+        ErrorKind::HostKeyMismatch => Code::StorageHostKeyMismatch,
         ErrorKind::ClockSkewed => Code::StorageClockSkewed,
         ErrorKind::ObjectLockMissing => Code::StorageObjectLockMissing,
         ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::Timeout | ErrorKind::Other => {

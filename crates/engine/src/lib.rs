@@ -15,6 +15,7 @@ mod repository;
 mod rest_place;
 mod restore;
 mod restore_point;
+mod sftp_place;
 mod tls;
 mod upkeep;
 pub mod wire;
@@ -45,5 +46,6 @@ pub use sendense_repo::{
 };
 pub use sendense_storage::{Protection, ProtectionMode, ProtectionPolicy};
 pub use sendense_storage_remote::{ObjectLockProbe, PlaceProbe, S3Settings};
+pub use sftp_place::SftpPlace;
 pub use tls::CertificatePin;
 pub use upkeep::Sampled;

@@ -10,6 +10,7 @@ use sendense_storage::{
 use sendense_storage_remote::{PlaceProbe, S3Settings, S3Storage, probe_folder};
 
 use crate::rest_place::RestPlace;
+use crate::sftp_place::SftpPlace;
 use crate::{Error, Result};
 
 /// Where the files of a repository are.
@@ -24,6 +25,8 @@ pub enum RepositoryPlace {
     S3(S3Settings),
     /// A server that speaks restic's REST protocol.
     Rest(RestPlace),
+    /// A folder of an SSH server.
+    Sftp(SftpPlace),
 }
 
 impl RepositoryPlace {
@@ -60,6 +63,7 @@ pub(crate) async fn open_storage(
         RepositoryPlace::Local { path } => Arc::new(open_local(path).await?),
         RepositoryPlace::S3(settings) => Arc::new(open_s3(settings)?),
         RepositoryPlace::Rest(place) => Arc::new(place.open().await?),
+        RepositoryPlace::Sftp(place) => Arc::new(place.open().await?),
     };
     let budget = |rate: Option<u64>| rate.map(|rate| Arc::new(ByteBudget::new(rate)));
     let storage = Arc::new(Timeout::new(storage, TimeoutPolicy::default()));
@@ -80,6 +84,7 @@ pub async fn probe_place(place: &RepositoryPlace) -> Result<PlaceProbe> {
         RepositoryPlace::Local { path } => probe_folder(absolute(path)?).await,
         RepositoryPlace::S3(settings) => open_s3(settings)?.probe().await,
         RepositoryPlace::Rest(place) => return place.probe().await,
+        RepositoryPlace::Sftp(place) => return place.probe().await,
     };
     Ok(probe.map_err(sendense_repo::Error::from)?)
 }

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     CredentialsWrong,
     /// The certificate of the place is not one that we trust.
     CertificateUntrusted,
+    /// The key of the SSH server is not the one that was pinned.
+    HostKeyMismatch,
     /// Our clock and that of the place are too far apart for it to accept our signatures.
     ClockSkewed,
     /// The bucket or container of the place does not exist.

@@ -39,6 +39,7 @@ export const ENGINE_ERROR_CODES = [
   'storage-permission-missing',
   'storage-container-missing',
   'storage-certificate-untrusted',
+  'storage-host-key-mismatch',
   'storage-clock-skewed',
   'storage-object-lock-missing',
   'storage-protected',

@@ -34,7 +34,7 @@ export interface DataPlane extends AsyncDisposable {
  */
 export type RepositoryPlace =
   /** A folder of the Hub's machine, which may be a mounted network share. */
-  { readonly type: 'local'; readonly path: string } | S3Place | RestPlace
+  { readonly type: 'local'; readonly path: string } | S3Place | SftpPlace | RestPlace
 
 /** A bucket of anything that speaks S3. */
 export interface S3Place {
@@ -53,6 +53,20 @@ export interface S3Place {
   readonly caPem?: string
   /** Protects every file but locks against removal for so many days from its upload on. */
   readonly objectLock?: { readonly mode: 'governance' | 'compliance'; readonly days: number }
+}
+
+/** A folder of an SSH server. */
+export interface SftpPlace {
+  readonly type: 'sftp'
+  readonly host: string
+  readonly port: number
+  readonly username: string
+  /** Without a slash at its beginning it lies in the home of the user. */
+  readonly path: string
+  /** As OpenSSH writes it, without a passphrase. */
+  readonly privateKeyPem: string
+  /** The one host key that is accepted, as in `known_hosts`: `ssh-ed25519 AAAA…`. */
+  readonly hostKey: string
 }
 
 /** A server that speaks restic's REST protocol. */

@@ -3,7 +3,9 @@
 //! `infra/bootstrap.sh --checks` installs them. Each has a private folder and ends when it is dropped.
 
 mod process;
+mod sshd;
 mod versitygw;
 
 pub use process::ServerProcess;
+pub use sshd::Sshd;
 pub use versitygw::Versitygw;

@@ -73,6 +73,12 @@ impl ServerProcess {
         self.port
     }
 
+    /// Its process; `None` when it has ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Its private folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
