@@ -90,6 +90,7 @@ export const PROBLEMS = {
   'storage-permission-missing': { status: 422, title: 'The account lacks a right on the storage' },
   'storage-container-missing': { status: 422, title: 'The bucket, container or folder does not exist' },
   'storage-certificate-untrusted': { status: 422, title: 'The certificate of the storage is not trusted' },
+  'storage-host-key-mismatch': { status: 422, title: 'The storage shows another host key' },
   'storage-clock-skewed': { status: 422, title: 'The clocks of Hub and storage differ too much' },
   'storage-object-lock-missing': { status: 422, title: 'The bucket has no object lock' },
   'storage-protected': { status: 409, title: 'The storage protects this against removal' },

@@ -199,6 +199,7 @@ export const PLACE_PROBLEMS = [
   'storage-permission-missing',
   'storage-container-missing',
   'storage-certificate-untrusted',
+  'storage-host-key-mismatch',
   'storage-clock-skewed',
   'storage-object-lock-missing',
   'mount-failed',

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 export const RepositoryType = z
-  .enum(['local', 'nfs', 'smb', 's3', 'rest'])
+  .enum(['local', 'nfs', 'smb', 's3', 'sftp', 'rest'])
   .meta({ id: 'RepositoryType', description: 'What kind of place holds the repository' })
 export type RepositoryType = z.output<typeof RepositoryType>
 
@@ -92,6 +92,16 @@ const s3 = {
     description: 'Protects each new file against removal; the bucket must have been made with object lock',
   }),
 }
+const sftp = {
+  type: z.literal('sftp').meta({ description: 'A folder of an SSH server' }),
+  host: Host,
+  port: z.int().min(1).max(65_535).default(22).meta({ description: 'Port of the SSH server' }),
+  username: line(200).meta({ description: 'Account on the server' }),
+  path: z.string().startsWith('/').max(1000).meta({ description: 'Absolute folder on the server' }),
+  hostKey: line(2000).meta({
+    description: 'Public key that the server must show, as in known_hosts: `ssh-ed25519 AAAA…`',
+  }),
+}
 const rest = {
   type: z
     .literal('rest')
@@ -109,6 +119,10 @@ const password = secret(500, 'Password of the account').regex(
   'must not hold control characters',
 )
 const secretAccessKey = secret(500, 'Secret of the access key')
+const privateKeyPem = secret(
+  20_000,
+  'Private key of the account, PEM or OpenSSH format, without a passphrase',
+)
 /** Where a repository is to be, with the secrets that it takes to get there. */
 export const NewRepositoryPlace = z
   .discriminatedUnion('type', [
@@ -116,6 +130,7 @@ export const NewRepositoryPlace = z
     z.object(nfs),
     z.object({ ...smb, password }),
     z.object({ ...s3, secretAccessKey }),
+    z.object({ ...sftp, privateKeyPem }),
     z.object({ ...rest, password }),
   ])
   .meta({ id: 'NewRepositoryPlace' })
@@ -123,7 +138,14 @@ export type NewRepositoryPlace = z.output<typeof NewRepositoryPlace>
 
 /** Where a repository is, without secrets. */
 export const RepositoryPlace = z
-  .discriminatedUnion('type', [z.object(local), z.object(nfs), z.object(smb), z.object(s3), z.object(rest)])
+  .discriminatedUnion('type', [
+    z.object(local),
+    z.object(nfs),
+    z.object(smb),
+    z.object(s3),
+    z.object(sftp),
+    z.object(rest),
+  ])
   .meta({ id: 'RepositoryPlace' })
 export type RepositoryPlace = z.output<typeof RepositoryPlace>
 
@@ -132,6 +154,12 @@ export const RepositoryCredentials = z
   .discriminatedUnion('type', [
     z.object({ type: smb.type, username: smb.username.optional(), password }),
     z.object({ type: s3.type, accessKeyId: s3.accessKeyId.optional(), secretAccessKey, caPem: CaPem }),
+    z.object({
+      type: sftp.type,
+      username: sftp.username.optional(),
+      privateKeyPem,
+      hostKey: sftp.hostKey.optional(),
+    }),
     z.object({
       type: rest.type,
       username: rest.username.optional(),

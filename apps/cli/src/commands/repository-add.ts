@@ -33,7 +33,7 @@ const SECRETS: Partial<Record<Place['type'], [field: string, question: string]>>
   rest: ['password', 'Password of the account'],
 }
 
-/** `repository add local|nfs|smb|s3|rest`. */
+/** `repository add local|nfs|smb|s3|sftp|rest`. */
 export function addAddCommands(repository: Command, context: CommandContext): void {
   const add = repository.command('add').description('make a repository, or add an existing one')
   const define = (
@@ -106,6 +106,14 @@ function addObjectStorage(define: Define): void {
 }
 
 function addServers(define: Define): void {
+  define('sftp <name> <host> <path>', 'in a folder of an SSH server', async ([host, path], options) => ({
+    ...{ type: 'sftp', host, path, port: options.port, username: options.username, hostKey: options.hostKey },
+    privateKeyPem: await fileText(options.keyFile),
+  }))
+    .requiredOption('--username <name>', 'account on the server')
+    .requiredOption('--key-file <path>', 'private key of the account')
+    .requiredOption('--host-key <key>', 'public key of the server, as in known_hosts: "ssh-ed25519 AAAA…"')
+    .option('--port <number>', 'port of the SSH server', parseNumber)
   define('rest <name> <url>', "on a server of restic's REST protocol", ([url], options) => ({
     ...{ type: 'rest', url, username: options.username, certificateSha256: options.certificate },
   }))

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import type { RepositoryCredentials } from '@sendense/contracts'
 import type { Command } from 'commander'
 import type { z } from 'zod'
@@ -18,6 +19,8 @@ interface CredentialsOptions {
   secretEnv?: string
   accessKey?: string
   username?: string
+  keyFile?: string
+  hostKey?: string
   certificate?: string
 }
 
@@ -76,7 +79,9 @@ function addCredentials(repository: Command, context: CommandContext): void {
     .option('--secret-stdin', 'read the secret from standard input')
     .option('--secret-env <variable>', 'read the secret from the environment')
     .option('--access-key <id>', 's3: new access key')
-    .option('--username <name>', 'smb, rest: new account')
+    .option('--username <name>', 'smb, sftp, rest: new account')
+    .option('--key-file <path>', 'sftp: new private key')
+    .option('--host-key <key>', 'sftp: new public key of the server')
     .option('--certificate <sha256>', 'rest: new fingerprint of the certificate')
     .action(async (wanted: string, options: CredentialsOptions, command: Command) => {
       const { id, type } = await findRepository(context, wanted)
@@ -94,7 +99,7 @@ async function credentialsOf(
   type: string,
   options: CredentialsOptions,
 ): Promise<Credentials> {
-  const { secretEnv: env, secretStdin: stdin, username, accessKey, certificate } = options
+  const { secretEnv: env, secretStdin: stdin, username, accessKey, hostKey, certificate } = options
   const secret = (question: string) => readSecret(terminal, question, { env, stdin })
   const account = username === undefined ? {} : { username }
   switch (type) {
@@ -103,6 +108,12 @@ async function credentialsOf(
     case 's3': {
       const key = accessKey === undefined ? {} : { accessKeyId: accessKey }
       return { type, ...key, secretAccessKey: await secret('Secret access key') }
+    }
+    case 'sftp': {
+      if (options.keyFile === undefined)
+        throw new CliError('usage', 'Give the new private key: --key-file <path>.')
+      const privateKeyPem = await readFile(options.keyFile, 'utf8')
+      return { type, ...account, privateKeyPem, ...(hostKey !== undefined && { hostKey }) }
     }
     case 'rest': {
       const pin = certificate === undefined ? {} : { certificateSha256: certificate }

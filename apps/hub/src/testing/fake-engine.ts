@@ -67,7 +67,7 @@ interface Config {
 
 /** Places elsewhere are folders too: a test says by the bucket or path which one. */
 function folderOf(place: RepositoryPlace): string {
-  if (place.type === 'local') return place.path
+  if (place.type === 'local' || place.type === 'sftp') return place.path
   return join('/', place.type === 's3' ? (place.prefix ?? place.bucket) : place.type)
 }
 
