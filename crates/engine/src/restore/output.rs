@@ -4,15 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use sendense_storage::WRITE_BYTES_MAX;
+
 use super::placement::Placement;
 use crate::ChunkId;
 
 /// What is zero becomes a hole in pieces of this size. Smaller ones cost more system calls than they save.
 const PIECE_BYTES: usize = 64 << 10;
-
-/// The most that is written with one call. Whole chunks in the order of the packs make the kernel cache the file in
-/// blocks of their size, which took it eight times as long as those of a quarter.
-const WRITE_BYTES_MAX: usize = 256 << 10;
 
 /// The file in the making.
 pub(super) struct Output {

@@ -1,7 +1,7 @@
 //! A file that arrives in pieces, larger than anybody wants to keep in memory.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::layout::Layout;
 use super::temporary::TemporaryFile;
-use super::{LocalStorage, create_pack_directory, sync_directory};
+use super::{LocalStorage, create_pack_directory, sync_directory, write_in_pieces};
 use crate::{Error, ErrorKind, FileId, FileKind, Result};
 
 /// What is compared at a time when the file is there already.
@@ -61,7 +61,7 @@ impl LocalUpload {
     pub async fn append(&mut self, piece: Bytes) -> Result<()> {
         let mut temporary = self.take()?;
         let temporary = self.blocking(move |_| {
-            temporary.file().write_all(&piece)?;
+            write_in_pieces(temporary.file(), &piece)?;
             Ok(temporary)
         });
         self.temporary = Some(temporary.await?);
