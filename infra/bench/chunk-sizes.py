@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""What chunks of 512 KiB, 1 MiB and 4 MiB cost when little changes: a clustered change, the same amount scattered, and
+"""What chunks of 128 KiB to 4 MiB cost when little changes: a clustered change, the same amount scattered, and
 the data set's own day.  Prints a table; docs/decisions has the conclusions.
 
-  chunk-sizes.py [--data DIR] [--chunks 512,1024,4096] [--areas 655]
+  chunk-sizes.py [--data DIR] [--chunks 128,256,512,1024,4096] [--areas 655]
 
 Needs a data set (mkimage.py make --dir DIR …) and a built engine (make engine).  Changed areas are granules of 64 KiB,
 as changed block tracking reports them, a third of each of noise and the rest as it was.
@@ -18,7 +18,7 @@ def main():
     p = argparse.ArgumentParser()
     cache = os.environ.get("SENDENSE_CACHE") or (os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) + "/sendense"
     p.add_argument("--data", default=cache + "/bench/data-2G")
-    p.add_argument("--chunks", default="512,1024,4096")
+    p.add_argument("--chunks", default="128,256,512,1024,4096")
     p.add_argument("--areas", type=int, default=655)
     a = p.parse_args()
     print("| chunk | change | areas changed MB | read MB | new MB | stored MB | repository grew MB | grew / changed | s |")

@@ -1,4 +1,6 @@
+import { ChunkBytes } from '@sendense/contracts'
 import { InvalidArgumentError } from 'commander'
+import type { z } from 'zod'
 
 const UNITS: Readonly<Record<string, number>> = {
   '': 1,
@@ -19,7 +21,14 @@ export function parseSize(text: string): number {
   return Math.round(Number(digits) * factor)
 }
 
-/** The same, or `none` to take a limit away. */
+/** The size of a repository's chunks. */
+export function parseChunkSize(text: string): z.infer<typeof ChunkBytes> {
+  const parsed = ChunkBytes.safeParse(parseSize(text))
+  if (parsed.success) return parsed.data
+  throw new InvalidArgumentError('Give a power of two from 128KiB to 8MiB.')
+}
+
+/** A size, or `none` to take a limit away. */
 export function parseLimit(text: string): number | null {
   return text === 'none' ? null : parseSize(text)
 }

@@ -14,11 +14,11 @@ pub struct Geometry {
 
 impl Geometry {
     /// # Errors
-    /// [`Error::Request`] unless `chunk_bytes` is a power of two from 512 KiB to 8 MiB.
+    /// [`Error::Request`] unless `chunk_bytes` is a power of two from 128 KiB to 8 MiB.
     pub fn new(size_bytes: u64, chunk_bytes: u32) -> Result<Self> {
         if !chunk_bytes.is_power_of_two() || !CHUNK_BYTES_RANGE.contains(&chunk_bytes) {
             let detail =
-                format!("Chunks of {chunk_bytes} bytes are not possible: 512 KiB to 8 MiB, a power of two");
+                format!("Chunks of {chunk_bytes} bytes are not possible: 128 KiB to 8 MiB, a power of two");
             return Err(Error::Request(detail));
         }
         Ok(Self { size_bytes, chunk_bytes })

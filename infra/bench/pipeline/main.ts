@@ -2,7 +2,7 @@
  * Sendense's data path from the command line, for the benchmark: this process is the Hub, the one that it starts
  * is the Node. They share nothing but a TLS connection on loopback and the ticket.
  */
-import { execFileSync, fork } from 'node:child_process'
+import { type ChildProcess, execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -15,7 +15,7 @@ import {
 } from '@sendense/engine'
 import type { NodeOrder, NodeReport } from './node.ts'
 
-const CHUNK_BYTES = Number(process.env.SENDENSE_BENCH_CHUNK_BYTES ?? 1024 * 1024)
+const CHUNK_BYTES = Number(process.env.SENDENSE_BENCH_CHUNK_BYTES ?? 256 * 1024)
 const DISK_KEY = '2000'
 const FILE = `disk-${DISK_KEY}.raw`
 
@@ -42,6 +42,8 @@ async function backup(
   extentsFile: string,
   parent?: string,
 ): Promise<void> {
+  // Both processes run before a backup in real life; here they at least start side by side.
+  const node = fork(fileURLToPath(new URL('node.ts', import.meta.url)))
   await using repository = await openRepository(location(path))
   await using dataPlane = await listenDataPlane({
     host: '127.0.0.1',
@@ -61,7 +63,7 @@ async function backup(
     sizeBytes: Number(process.env.SIZE),
     ...(base && { base: { restorePointId: base, file: FILE } }),
   })
-  await runNode(session, {
+  await runNode(node, session, {
     socketPath: new URLSearchParams(uri.slice(uri.indexOf('?'))).get('socket') ?? '',
     extentsFile,
     isIncremental: base !== undefined,
@@ -73,10 +75,10 @@ async function backup(
 }
 
 async function runNode(
+  node: ChildProcess,
   session: CaptureSession,
   source: Omit<NodeOrder, 'captureId' | 'ticket' | 'chunkBytes' | 'diskKey'>,
 ): Promise<void> {
-  const node = fork(fileURLToPath(new URL('node.ts', import.meta.url)))
   const order: NodeOrder = {
     ...source,
     captureId: session.id,

@@ -46,7 +46,8 @@ export const REASONS = {
     fix: 'None needed. Find out who removed it if nobody meant to.',
   },
   'repository-settings-changed': {
-    title: 'The chunk size of the repository differs from the one of the earlier restore point',
+    title:
+      'The chunk size of the earlier restore point differs: the repository has another one now, or a disk has outgrown it',
     fix: 'None needed: the next backup is incremental.',
   },
   'allocation-unknown': {

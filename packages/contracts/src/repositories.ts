@@ -14,8 +14,8 @@ export const RepositoryId = z.uuid().brand<'RepositoryId'>()
 export type RepositoryId = z.output<typeof RepositoryId>
 
 const MIB = 1024 * 1024
-/** Chunk sizes that a repository may have: powers of two from 512 KiB to 8 MiB. */
-export const ChunkBytes = z.literal([MIB / 2, MIB, 2 * MIB, 4 * MIB, 8 * MIB])
+/** Chunk sizes that a repository may have: powers of two from 128 KiB to 8 MiB. */
+export const ChunkBytes = z.literal([MIB / 8, MIB / 4, MIB / 2, MIB, 2 * MIB, 4 * MIB, 8 * MIB])
 
 const Rate = z.int().min(64 * 1024)
 const LIMITS = {
@@ -88,7 +88,10 @@ export const CreateRepositoryRequest = z
   .object({
     name: Name,
     place: NewRepositoryPlace.meta({ description: 'Where it is to be' }),
-    chunkBytes: ChunkBytes.default(MIB).meta({ description: 'Size of the chunks that disks are cut into' }),
+    chunkBytes: ChunkBytes.default(MIB / 4).meta({
+      description:
+        'Size of the chunks that disks are cut into; larger ones for disks of more than a million chunks',
+    }),
     limits: ChangedLimits.default({}).meta({ description: 'What is limited' }),
     password: z.string().min(12).max(500).optional().meta({
       description: 'Password of the repository; made up when absent. Required to add one that exists already',

@@ -140,7 +140,7 @@ export interface BeginCaptureOptions {
   readonly captureId: string
   /** The listener that the Node will send to. */
   readonly dataPlane: DataPlane
-  /** 512 KiB to 8 MiB, a power of two. */
+  /** 128 KiB to 8 MiB, a power of two. */
   readonly chunkBytes: number
   /** How fast the Hub reads from this capture's Node, all disks together. Absent: no limit. */
   readonly bytesPerSecondMax?: number

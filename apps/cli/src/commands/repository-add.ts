@@ -5,7 +5,7 @@ import type { z } from 'zod'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
 import { formatBytes, formatFields } from '../format.ts'
-import { parseLimit, parseNumber } from '../parse-size.ts'
+import { parseChunkSize, parseLimit, parseNumber } from '../parse-size.ts'
 import { readSecret } from '../read-secret.ts'
 import { repositoryText } from '../repository-text.ts'
 
@@ -23,6 +23,7 @@ interface AddOptions {
   writeLimit?: number | null
   quota?: number | null
   reserve?: number | null
+  chunkSize?: CreateRepositoryRequest['chunkBytes']
   try?: boolean
 }
 
@@ -132,6 +133,7 @@ function withCommonOptions(command: Command): Command {
     .option('--write-limit <size>', 'bytes a second that are written at most', parseLimit)
     .option('--quota <size>', 'how much it may hold', parseLimit)
     .option('--reserve <size>', 'how much must stay free at its place', parseLimit)
+    .option('--chunk-size <size>', 'chunks that disks are cut into; 256KiB when absent', parseChunkSize)
     .option('--try', 'only try the place out; nothing is made')
 }
 
@@ -158,6 +160,7 @@ async function addRepository(
     body: {
       ...{ name, place, existing: options.existing === true, limits: limitsOf(options) },
       ...(password !== undefined && { password }),
+      ...(options.chunkSize !== undefined && { chunkBytes: options.chunkSize }),
     },
   })
   show(context, command, created, () =>

@@ -19,7 +19,7 @@ pub const OFFER_BYTES_MAX: usize = offer::HEADER_BYTES + OFFER_ENTRIES_MAX * (40
 /// Size of a JSON body, at most.
 pub const JSON_BYTES_MAX: usize = 16 * 1024;
 /// Chunk sizes that a session may have: powers of two in this range.
-pub const CHUNK_BYTES_RANGE: std::ops::RangeInclusive<u32> = (512 << 10)..=(8 << 20);
+pub const CHUNK_BYTES_RANGE: std::ops::RangeInclusive<u32> = (128 << 10)..=(8 << 20);
 
 /// Media type of offers, answers and chunks.
 pub const BINARY_TYPE: &str = "application/octet-stream";

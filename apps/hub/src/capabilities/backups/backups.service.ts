@@ -20,6 +20,7 @@ import { viewOf } from './backup-view.ts'
 import type { RestoreDiskInput, VerifyInput } from './backups.jobs.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { Backup, BackupFilter, BackupsStore } from './backups.store.ts'
+import { chunkBytesFor } from './chunk-size.ts'
 import { restoreTarget } from './restore-target.ts'
 import { type BackupInput, newBackup } from './run-backup.ts'
 
@@ -46,7 +47,8 @@ export class BackupsService {
     const vm = await inventory.find(request.vmId)
     if (vm.disks.length > 0 && vm.disks.every(disk => disk.excluded !== null)) throw nothingToProtect(vm)
     const { nodeId } = await vcenters.find(vm.vcenterId)
-    const { chunkBytes } = await ports.repositories.open(request.repositoryId)
+    const repository = await ports.repositories.open(request.repositoryId)
+    const chunkBytes = chunkBytesFor(repository.chunkBytes, vm.disks)
     // Fails here and now, while somebody listens, rather than in a job a second later.
     ports.tunnels.call(nodeId)
     const backupId = BackupIdSchema.parse(newId())
