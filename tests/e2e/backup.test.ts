@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Backup, Vm } from '@sendense/contracts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Backup, NodeId, Vm } from '@sendense/contracts'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { hashFile } from '../support/hash-file.ts'
 import { untilNothingLeft } from '../support/leftovers.ts'
@@ -59,6 +60,21 @@ test('a full backup, changes, an incremental, and disks that come back as they w
   expect(await restoredHashes(stage, full)).toEqual(fullHashes)
   expect(await restoredHashes(stage, incremental)).toEqual(incrementalHashes)
   expect(incrementalHashes).not.toEqual(fullHashes)
+})
+
+test('a Node that is limited sends no faster, until the limit is taken away', async () => {
+  const [first] = protectedKeys()
+  const { nodeId } = (await stage.admin.vcenters.listVcenters({})).items[0] ?? {}
+  const limit = (bytesPerSecondMax: number | null) =>
+    stage.admin.enrollment.updateNode({ params: { nodeId: nodeId as NodeId }, body: { bytesPerSecondMax } })
+  await stage.lab.control.write({ vm: vm.moRef, key: first }, 16 * MIB, noise(16 * MIB, 'limited'))
+  expect(await limit(MIB)).toMatchObject({ bytesPerSecondMax: MIB })
+  const running = stage.backUpWell(vm)
+  await sleep(4000)
+  const [job] = (await stage.admin.jobs.listJobs({ query: { kind: 'backup', limit: 1 } })).items
+  expect(job?.state).toBe('running')
+  expect(await limit(null)).toMatchObject({ bytesPerSecondMax: null })
+  expect((await running).bytes.newBytes).toBeGreaterThanOrEqual(15 * MIB)
 })
 
 test('nothing of ours is left on the vCenter, and nothing runs', async () => {

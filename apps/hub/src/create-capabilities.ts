@@ -91,6 +91,7 @@ export function createCapabilities(ground: Ground, opening: AsyncDisposableStack
     inventory,
     vcenters,
     tunnels,
+    nodes: enrollment,
     repositories: repositories.forBackups,
     dataPlane: ground.dataPlane,
     clock,
@@ -136,7 +137,7 @@ function createAuth({ config, clock, log, terminal, db }: Ground): AuthService {
 }
 
 function createNodes(
-  { clock, log, db, certificate }: Ground,
+  { clock, log, db, certificate, engine }: Ground,
   auth: AuthService,
   tunnels: NodeTunnels,
 ): EnrollmentService {
@@ -148,6 +149,7 @@ function createNodes(
       revokeAll: subjectId => auth.revokeTokens(subjectId),
     },
     tunnels,
+    createRateLimit: engine.createRateLimit,
     clock,
     log,
   })

@@ -14,6 +14,7 @@ import { Inventory1795392000006 } from './migrations/0006-inventory.ts'
 import { Backups1795392000007 } from './migrations/0007-backups.ts'
 import { RepositoryPlaces1795392000008 } from './migrations/0008-repository-places.ts'
 import { CopiesAndPasswords1795392000009 } from './migrations/0009-copies-and-passwords.ts'
+import { NodeLimits1795392000010 } from './migrations/0010-node-limits.ts'
 import { type Schema, SettingsEntity } from './platform/database/index.ts'
 
 /** All tables, and the way to them. A capability adds its entities and its migration here. */
@@ -38,5 +39,6 @@ export const SCHEMA: Schema = {
     Backups1795392000007,
     RepositoryPlaces1795392000008,
     CopiesAndPasswords1795392000009,
+    NodeLimits1795392000010,
   ],
 }

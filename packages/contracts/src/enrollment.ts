@@ -13,6 +13,16 @@ export const NodeStatus = z
   .meta({ id: 'NodeStatus' })
 export type NodeStatus = z.output<typeof NodeStatus>
 
+/** The least lets one chunk of the largest size through in two minutes. */
+const NodeRate = z
+  .int()
+  .min(64 * 1024)
+  .nullable()
+  .meta({
+    description:
+      'How fast all its backups together may send at most, in bytes per second; no limit when null',
+  })
+
 export const NodeView = z
   .object({
     id: NodeId.meta({ description: 'Id of the Node' }),
@@ -29,6 +39,7 @@ export const NodeView = z
     decidedBy: z.string().nullable().meta({ description: 'Who approved, rejected or revoked it' }),
     decisionReason: z.string().nullable().meta({ description: 'Why it was rejected or revoked' }),
     lastSeenAt: Instant.nullable().meta({ description: 'Last sign of life over its tunnel' }),
+    bytesPerSecondMax: NodeRate,
   })
   .meta({ id: 'Node' })
 export type NodeView = z.output<typeof NodeView>
@@ -93,6 +104,9 @@ export const NodeToken = z
     expiresAt: Instant.meta({ description: 'When the token ends' }),
   })
   .meta({ id: 'NodeToken' })
+
+export const UpdateNodeRequest = z.object({ bytesPerSecondMax: NodeRate }).meta({ id: 'UpdateNodeRequest' })
+export type UpdateNodeRequest = z.output<typeof UpdateNodeRequest>
 
 const NodeParams = z.object({ nodeId: NodeId.meta({ description: 'Id of the Node' }) })
 const DecisionReason = z.object({
@@ -182,6 +196,16 @@ export const enrollmentRoutes = defineRoutes({
     params: NodeParams,
     response: NodeView,
     problems: ['not-found'],
+  },
+  updateNode: {
+    method: 'patch',
+    path: '/nodes/:nodeId',
+    summary: 'Limit how fast a Node sends, from now on and for the backups that run',
+    permission: 'nodes:write',
+    params: NodeParams,
+    body: UpdateNodeRequest,
+    response: NodeView,
+    problems: ['not-found', 'conflict'],
   },
   approveNode: {
     method: 'post',

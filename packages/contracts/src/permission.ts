@@ -5,6 +5,7 @@ export const PERMISSIONS = {
   'account:self': 'See and change the own account',
   'enrollment:write': 'Create pairing codes; approve, reject and revoke Nodes',
   'nodes:read': 'See Nodes',
+  'nodes:write': 'Limit how fast Nodes send',
   'vcenters:read': 'See vCenters (never their passwords)',
   'vcenters:write': 'Add and remove vCenters',
   'inventory:read': 'See VMs',

@@ -2,9 +2,10 @@ import type { NodeId, NodeView } from '@sendense/contracts'
 import { type Command, InvalidArgumentError } from 'commander'
 import { type CommandContext, show } from '../command-context.ts'
 import { everyPage, findByName } from '../find-by-name.ts'
-import { formatFields, formatInstant, formatTable } from '../format.ts'
+import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
+import { parseLimit } from '../parse-size.ts'
 
-/** `node pair|list|show|approve|reject|revoke`. */
+/** `node pair|list|show|limit|approve|reject|revoke`. */
 export function addNodeCommands(program: Command, context: CommandContext): void {
   const node = program.command('node').description('Nodes: pair, approve, look at')
   node
@@ -36,6 +37,18 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .action(async (wanted: string, _options: unknown, command: Command) => {
       const found = await findNode(context, wanted)
       show(context, command, found, () => nodeFields(found))
+    })
+  node
+    .command('limit <node> <rate>')
+    .description('limit how fast a Node sends, such as 50MiB a second; "none" takes the limit away')
+    .action(async (wanted: string, rate: string, _options: unknown, command: Command) => {
+      const bytesPerSecondMax = parseLimit(rate)
+      const { id } = await findNode(context, wanted)
+      const changed = await (await context.client()).enrollment.updateNode({
+        params: { nodeId: id },
+        body: { bytesPerSecondMax },
+      })
+      show(context, command, changed, () => nodeFields(changed))
     })
   addDecisions(node, context)
 }
@@ -102,6 +115,7 @@ function nodeFields(one: NodeView): string {
     ['Address', one.address],
     ['Key fingerprint', one.keyFingerprint],
     ['Last seen', formatInstant(one.lastSeenAt)],
+    ['Limit', one.bytesPerSecondMax === null ? 'none' : `${formatBytes(one.bytesPerSecondMax)}/s`],
     ...(one.decidedBy === null
       ? []
       : [['Decided by', `${one.decidedBy}, ${formatInstant(one.decidedAt)}`] as const]),

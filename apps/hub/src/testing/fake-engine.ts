@@ -35,6 +35,7 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
       return open(location)
     },
     openRepository: open,
+    createRateLimit: async () => ({ setRate: async () => {} }),
     async probePlace(place) {
       const names = await readdir(folderOf(place)).catch((): string[] => [])
       return {

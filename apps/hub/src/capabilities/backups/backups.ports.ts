@@ -7,13 +7,17 @@ import type {
   RepositoryId,
   TunnelCaller,
 } from '@sendense/contracts'
-import type { Repository } from '@sendense/engine'
+import type { RateLimit, Repository } from '@sendense/engine'
 
 /** What backups need of the other capabilities, and no more: the composition root passes the real ones. */
 export interface BackupsPorts {
   tunnels: {
     isConnected(nodeId: NodeId): boolean
     call(nodeId: NodeId): TunnelCaller<NodeMethods>
+  }
+  nodes: {
+    /** The limit that all captures of a Node keep together. */
+    rateLimitOf(nodeId: NodeId): Promise<RateLimit>
   }
   repositories: {
     /** An open repository. Fails with `not-found`, `repository-disabled`, or why it cannot be opened. */

@@ -7,10 +7,10 @@ import {
   VmId,
   type VmManifest,
 } from '@sendense/contracts'
-import type { CaptureSession, DataPlane } from '@sendense/engine'
+import type { CaptureSession, DataPlane, RateLimit } from '@sendense/engine'
 import { newId } from '@sendense/platform'
 import { FakeClock, memoryLog } from '@sendense/platform/testing'
-import { beforeEach, expect, test } from 'vitest'
+import { beforeEach, expect, test, vi } from 'vitest'
 import type { Vm } from '../inventory/index.ts'
 import { BackupsMemoryStore } from './backups.store.memory.ts'
 import { aBackup } from './backups.store.suite.ts'
@@ -22,6 +22,8 @@ const nodeId = NodeId.parse(newId())
 const owner = { vmId: VmId.parse(newId()), repositoryId: RepositoryId.parse(newId()), nodeId }
 const backup = { ...aBackup(owner), vmName: 'db1' }
 const { jobId } = backup
+const limit: RateLimit = { setRate: async () => {} }
+const limits: Record<string, RateLimit> = { [nodeId]: limit }
 
 let store: BackupsMemoryStore
 let session: ReturnType<typeof aSession>
@@ -42,6 +44,7 @@ beforeEach(async () => {
     dataPlane: { port: 8444 } as DataPlane,
     ports: {
       tunnels: { isConnected: () => true, call: () => Promise.reject(new Error('not called')) as never },
+      nodes: { rateLimitOf: async id => limits[id] ?? Promise.reject(new Error('another Node')) },
       repositories: {
         open: () => Promise.reject(new Error('not called')),
         protectedUntil: async () => null,
@@ -59,6 +62,9 @@ beforeEach(async () => {
 
 test('a capture goes from its plan to a restore point that is recorded', async () => {
   const plan = await planned()
+  expect(capture.repository.beginCapture).toHaveBeenCalledWith(
+    expect.objectContaining({ captureId: jobId, rateLimits: [limit] }),
+  )
   expect(plan).toMatchObject({
     disks: [{ diskKey: 2000, reason: 'first-backup' }],
     dataPlane: { port: 8444, captureId: jobId, ticket: 'the-ticket' },
@@ -192,7 +198,7 @@ function aCapture(): ActiveCapture {
     nodeId,
     requestedMode: 'auto',
     bytesPerSecondMax: undefined,
-    repository: { restorePoints: async () => [], beginCapture: async () => session } as never,
+    repository: { restorePoints: async () => [], beginCapture: vi.fn(async () => session) } as never,
     base: undefined,
     session: undefined,
     facts: undefined,

@@ -130,13 +130,20 @@ export class CaptureHandlers {
     }
   }
 
-  #openSession({ repository, backup, bytesPerSecondMax }: ActiveCapture): Promise<CaptureSession> {
+  async #openSession({
+    repository,
+    backup,
+    nodeId,
+    bytesPerSecondMax,
+  }: ActiveCapture): Promise<CaptureSession> {
+    const rateLimits = [await this.#options.ports.nodes.rateLimitOf(nodeId)]
     return repository
       .beginCapture({
         captureId: backup.jobId,
         dataPlane: this.#options.dataPlane,
         chunkBytes: backup.chunkBytes,
         idleTimeoutMs: SESSION_IDLE_MS,
+        rateLimits,
         ...(bytesPerSecondMax !== undefined && { bytesPerSecondMax }),
       })
       .catch(throwFromEngine)

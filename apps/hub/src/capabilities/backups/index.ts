@@ -24,6 +24,7 @@ export interface BackupsOptions {
   inventory: InventoryService
   vcenters: VcentersService
   tunnels: BackupsPorts['tunnels'] & TunnelNews
+  nodes: BackupsPorts['nodes']
   repositories: BackupsPorts['repositories']
   dataPlane: DataPlane
   clock: Clock
@@ -45,8 +46,8 @@ export interface Backups {
 
 /** The capability: its jobs are defined, and it listens to what the tunnels tell. */
 export function createBackups(options: BackupsOptions): Backups {
-  const { store, jobs, inventory, vcenters, tunnels, repositories, clock, log } = options
-  const ports: BackupsPorts = { tunnels, repositories, jobs }
+  const { store, jobs, inventory, vcenters, tunnels, nodes, repositories, clock, log } = options
+  const ports: BackupsPorts = { tunnels, nodes, repositories, jobs }
   const captures = new CaptureRegistry()
   jobs.define(backupJob({ store, captures, inventory, vcenters, ports, clock, log }))
   jobs.define(verifyJob({ store, repositories, clock }))

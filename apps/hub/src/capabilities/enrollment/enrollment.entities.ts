@@ -2,7 +2,7 @@ import { EntitySchema } from 'typeorm'
 import { columns } from '../../platform/database/index.ts'
 import type { Node, PairingCodeRecord } from './enrollment.store.ts'
 
-const { id, instant, named, text } = columns
+const { bigInt, id, instant, named, text } = columns
 
 export const NodeEntity = new EntitySchema<Node>({
   name: 'Node',
@@ -21,6 +21,7 @@ export const NodeEntity = new EntitySchema<Node>({
     decidedBy: named('decided_by', text(100, { nullable: true })),
     decisionReason: named('decision_reason', text(500, { nullable: true })),
     lastSeenAt: named('last_seen_at', instant({ nullable: true })),
+    bytesPerSecondMax: named('bytes_per_second_max', bigInt({ nullable: true })),
   },
 })
 

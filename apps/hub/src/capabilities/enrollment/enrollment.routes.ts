@@ -21,6 +21,7 @@ export function mountEnrollment(
       createNodeToken: ({ body }) => enrollment.createToken(body),
       listNodes: ({ query }) => enrollment.list(query),
       getNode: ({ params }) => enrollment.get(params.nodeId),
+      updateNode: ({ params, body }, { principal }) => enrollment.update(principal, params.nodeId, body),
       approveNode: ({ params }, { principal }) => enrollment.approve(principal, params.nodeId),
       rejectNode: ({ params, body }, { principal }) =>
         enrollment.reject(principal, params.nodeId, body.reason),

@@ -19,12 +19,14 @@ let clock: FakeClock
 let log: ReturnType<typeof memoryLog>
 let revoked: string[]
 let disconnected: string[]
+let rates: (number | null)[]
 let enrollment: EnrollmentService
 beforeEach(() => {
   clock = new FakeClock()
   log = memoryLog()
   revoked = []
   disconnected = []
+  rates = []
   enrollment = new EnrollmentService({
     store: new EnrollmentMemoryStore(),
     clock,
@@ -35,6 +37,10 @@ beforeEach(() => {
       revokeAll: async subject => void revoked.push(subject),
     },
     tunnels: { isConnected: () => false, disconnect: nodeId => void disconnected.push(nodeId) },
+    createRateLimit: async rate => {
+      rates.push(rate)
+      return { setRate: async changed => void rates.push(changed) }
+    },
   })
 })
 
@@ -42,6 +48,23 @@ test('a Node enrolls, proves its key, is approved and gets a token', async () =>
   const { nodeId } = await enrolled()
   expect(await enrollment.approve(admin, nodeId)).toMatchObject({ status: 'approved', decidedBy: 'admin' })
   expect(await enrollment.createToken(await signed(nodeId, 'token'))).toMatchObject({ token: 'node-token' })
+})
+
+test('all captures of a Node share one limit, which changes while they run', async () => {
+  const { nodeId } = await enrolled()
+  await enrollment.update(admin, nodeId, { bytesPerSecondMax: 1_000_000 })
+  expect(rates).toEqual([])
+  const [first, second] = await Promise.all([enrollment.rateLimitOf(nodeId), enrollment.rateLimitOf(nodeId)])
+  expect(first).toBe(second)
+  expect(rates.every(rate => rate === 1_000_000)).toBe(true)
+  expect(await enrollment.update(admin, nodeId, { bytesPerSecondMax: null })).toMatchObject({
+    bytesPerSecondMax: null,
+  })
+  expect(rates.at(-1)).toBeNull()
+  await enrollment.reject(admin, nodeId, 'not ours')
+  await expect(enrollment.update(admin, nodeId, { bytesPerSecondMax: 65_536 })).rejects.toMatchObject({
+    code: 'conflict',
+  })
 })
 
 test('the pairing code carries the fingerprint of the Hub and is kept as a hash only', async () => {

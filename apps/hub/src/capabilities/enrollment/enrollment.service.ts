@@ -9,6 +9,7 @@ import {
   type PageQuery,
   type PairingCode,
 } from '@sendense/contracts'
+import type { RateLimit } from '@sendense/engine'
 import {
   AppError,
   type Clock,
@@ -22,6 +23,7 @@ import {
 } from '@sendense/platform'
 import { ChallengeBook } from './challenge-book.ts'
 import type { EnrollmentStore, Node } from './enrollment.store.ts'
+import { NodeRates } from './node-rates.ts'
 
 const TOKEN_LIFETIME_MS = 15 * 60_000
 
@@ -39,6 +41,7 @@ export interface EnrollmentServiceOptions {
     revokeAll(subjectId: string): Promise<void>
   }
   tunnels: { isConnected(nodeId: NodeId): boolean; disconnect(nodeId: NodeId): void }
+  createRateLimit(bytesPerSecond: number | null): Promise<RateLimit>
 }
 
 interface SignedChallenge {
@@ -51,10 +54,12 @@ interface SignedChallenge {
 export class EnrollmentService {
   readonly #options: EnrollmentServiceOptions
   readonly #challenges: ChallengeBook
+  readonly #rates: NodeRates
 
   constructor(options: EnrollmentServiceOptions) {
     this.#options = options
     this.#challenges = new ChallengeBook(options.clock)
+    this.#rates = new NodeRates(rate => options.createRateLimit(rate))
   }
 
   async createPairingCode(principal: Principal, validForSeconds: number): Promise<PairingCode> {
@@ -103,6 +108,7 @@ export class EnrollmentService {
       decidedBy: null,
       decisionReason: null,
       lastSeenAt: null,
+      bytesPerSecondMax: null,
     }
     if (!(await store.enroll(code.id, node, now))) throw new AppError('pairing-code-used')
     log.info('A Node has enrolled', { nodeId: node.id, name: node.name, address })
@@ -166,6 +172,27 @@ export class EnrollmentService {
     await this.#options.tokens.revokeAll(nodeId)
     this.#options.tunnels.disconnect(nodeId)
     return { ...view, isConnected: false }
+  }
+
+  /** Changes the limit of a Node, for the captures that run too. */
+  async update(
+    principal: Principal,
+    nodeId: NodeId,
+    { bytesPerSecondMax }: { bytesPerSecondMax: number | null },
+  ): Promise<NodeView> {
+    const { store, log } = this.#options
+    const isChanged = await store.changeNode(nodeId, ['awaiting-approval', 'approved'], { bytesPerSecondMax })
+    const node = await this.#get(nodeId)
+    if (!isChanged) throw stateConflict(node.status)
+    await this.#rates.change(nodeId, bytesPerSecondMax)
+    log.info('The limit of a Node was changed', { nodeId, bytesPerSecondMax, by: principal.name })
+    return this.#view(node)
+  }
+
+  /** The limit that all captures of a Node keep together. */
+  async rateLimitOf(nodeId: NodeId): Promise<RateLimit> {
+    const { bytesPerSecondMax } = await this.#get(nodeId)
+    return this.#rates.limitOf(nodeId, bytesPerSecondMax)
   }
 
   /** The key that secrets for an approved Node are sealed to. */

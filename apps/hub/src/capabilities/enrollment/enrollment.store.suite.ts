@@ -30,7 +30,11 @@ export function enrollmentStoreSuite(name: string, open: () => Promise<Enrollmen
 
     test('a Node comes back as it was stored', async () => {
       const store = await open()
-      const node = await aStoredNode(store, { address: '2001:db8::1', name: 'Knoten Süd' })
+      const node = await aStoredNode(store, {
+        address: '2001:db8::1',
+        name: 'Knoten Süd',
+        bytesPerSecondMax: 2 ** 40,
+      })
       expect(await store.getNode(node.id)).toEqual(node)
     })
 
@@ -98,5 +102,6 @@ export function aNode(): Node {
     decidedBy: null,
     decisionReason: null,
     lastSeenAt: null,
+    bytesPerSecondMax: null,
   }
 }

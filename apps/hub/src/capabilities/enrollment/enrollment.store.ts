@@ -17,6 +17,8 @@ export interface Node {
   decidedBy: string | null
   decisionReason: string | null
   lastSeenAt: Date | null
+  /** How fast all its captures together may send; no limit when null. */
+  bytesPerSecondMax: number | null
 }
 
 export interface PairingCodeRecord {
@@ -32,7 +34,10 @@ export interface PairingCodeRecord {
 
 /** What may change after the enrollment. */
 export type NodeChange = Partial<
-  Pick<Node, 'status' | 'version' | 'decidedAt' | 'decidedBy' | 'decisionReason' | 'lastSeenAt'>
+  Pick<
+    Node,
+    'status' | 'version' | 'decidedAt' | 'decidedBy' | 'decisionReason' | 'lastSeenAt' | 'bytesPerSecondMax'
+  >
 >
 
 export interface EnrollmentStore {

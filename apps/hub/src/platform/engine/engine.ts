@@ -1,4 +1,10 @@
-import { initRepository, listenDataPlane, openRepository, probePlace } from '@sendense/engine'
+import {
+  createRateLimit,
+  initRepository,
+  listenDataPlane,
+  openRepository,
+  probePlace,
+} from '@sendense/engine'
 
 /** What the Hub asks of the engine; tests put a fake in its place. */
 export interface Engine {
@@ -6,6 +12,13 @@ export interface Engine {
   openRepository: typeof openRepository
   probePlace: typeof probePlace
   listenDataPlane: typeof listenDataPlane
+  createRateLimit: typeof createRateLimit
 }
 
-export const nativeEngine: Engine = { initRepository, openRepository, probePlace, listenDataPlane }
+export const nativeEngine: Engine = {
+  initRepository,
+  openRepository,
+  probePlace,
+  listenDataPlane,
+  createRateLimit,
+}
