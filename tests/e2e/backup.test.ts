@@ -62,21 +62,6 @@ test('a full backup, changes, an incremental, and disks that come back as they w
   expect(incrementalHashes).not.toEqual(fullHashes)
 })
 
-test('a Node that is limited sends no faster, until the limit is taken away', async () => {
-  const [first] = protectedKeys()
-  const { nodeId } = (await stage.admin.vcenters.listVcenters({})).items[0] ?? {}
-  const limit = (bytesPerSecondMax: number | null) =>
-    stage.admin.enrollment.updateNode({ params: { nodeId: nodeId as NodeId }, body: { bytesPerSecondMax } })
-  await stage.lab.control.write({ vm: vm.moRef, key: first }, 16 * MIB, noise(16 * MIB, 'limited'))
-  expect(await limit(MIB)).toMatchObject({ bytesPerSecondMax: MIB })
-  const running = stage.backUpWell(vm)
-  await sleep(4000)
-  const [job] = (await stage.admin.jobs.listJobs({ query: { kind: 'backup', limit: 1 } })).items
-  expect(job?.state).toBe('running')
-  expect(await limit(null)).toMatchObject({ bytesPerSecondMax: null })
-  expect((await running).bytes.newBytes).toBeGreaterThanOrEqual(15 * MIB)
-})
-
 test('nothing of ours is left on the vCenter, and nothing runs', async () => {
   await untilNothingLeft(stage)
 })
@@ -112,6 +97,21 @@ test('stock restic checks every byte of the repository and restores the same dis
   const truth = await stage.lab.control.hashDisk({ vm: vm.moRef, key: first })
   expect(await hashFile(join(target, disk ?? ''))).toBe(truth)
   expect(files.some(file => file.endsWith('vm.json'))).toBe(true)
+})
+
+test('a Node that is limited sends no faster, until the limit is taken away', async () => {
+  const [first] = protectedKeys()
+  const { nodeId } = (await stage.admin.vcenters.listVcenters({})).items[0] ?? {}
+  const limit = (bytesPerSecondMax: number | null) =>
+    stage.admin.enrollment.updateNode({ params: { nodeId: nodeId as NodeId }, body: { bytesPerSecondMax } })
+  await stage.lab.control.write({ vm: vm.moRef, key: first }, 16 * MIB, noise(16 * MIB, 'limited'))
+  expect(await limit(MIB)).toMatchObject({ bytesPerSecondMax: MIB })
+  const running = stage.backUpWell(vm)
+  await sleep(4000)
+  const [job] = (await stage.admin.jobs.listJobs({ query: { kind: 'backup', limit: 1 } })).items
+  expect(job?.state).toBe('running')
+  expect(await limit(null)).toMatchObject({ bytesPerSecondMax: null })
+  expect((await running).bytes.newBytes).toBeGreaterThanOrEqual(15 * MIB)
 })
 
 function protectedKeys(): [number, number] {
