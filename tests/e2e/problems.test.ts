@@ -37,7 +37,8 @@ beforeAll(async () => {
     { name: 'large', disks: [{ sizeBytes: 40 * MIB }], changeTracking: true },
     { name: 'doomed', disks: [{ sizeBytes: 4 * MIB }] },
   ]
-  stage = await startStage({ lab: { vms } })
+  // What the taken-over Node sends is made for chunks of this size.
+  stage = await startStage({ lab: { vms }, chunkBytes: 1_048_576 })
   small = await stage.addVm('small')
   large = await stage.addVm('large')
   await stage.lab.control.write({ vm: small.moRef, key: KEY }, 0, noise(MIB, 'small'))

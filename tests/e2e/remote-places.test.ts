@@ -6,6 +6,7 @@ import { type RepositoryServer, startRepositoryServer } from '../support/reposit
 import { type ResticRepository, restic } from '../support/restic.ts'
 import { guestHashes, restoredHashes } from '../support/restored-disks.ts'
 import { type S3Server, startS3Server } from '../support/s3-server.ts'
+import { type SshServer, startSshServer } from '../support/ssh-server.ts'
 import { type Stage, startStage } from '../support/stage.ts'
 
 const MIB = 1024 * 1024
@@ -13,6 +14,7 @@ const DAY_MS = 24 * 60 * 60 * 1000
 
 let server: S3Server
 let vault: RepositoryServer
+let ssh: SshServer
 let stage: Stage
 let vm: Vm
 
@@ -21,6 +23,7 @@ beforeAll(async () => {
   await server.makeBucket('locked', { locked: true })
   await server.makeBucket('plain')
   vault = await startRepositoryServer()
+  ssh = await startSshServer()
   stage = await startStage({ lab: { vms: [{ name: 'db1', disks: [{ sizeBytes: 16 * MIB }] }] } })
   vm = await stage.addVm('db1')
   // The repository server is compiled first, unless that was done before.
@@ -29,6 +32,7 @@ afterAll(async () => {
   await stage?.[Symbol.asyncDispose]()
   await server?.[Symbol.asyncDispose]()
   await vault?.[Symbol.asyncDispose]()
+  await ssh?.[Symbol.asyncDispose]()
 })
 
 function place(bucket: string, changed: { endpoint?: string; secretAccessKey?: string } = {}) {
@@ -176,3 +180,54 @@ function resticVault(password: string | null): ResticRepository {
   url.password = vault.password
   return { path: `rest:${url}`, password: password ?? '' }
 }
+
+describe('a folder of an SSH server', () => {
+  const address = (
+    changed: Partial<Pick<SshServer, 'hostKey' | 'privateKeyPem' | 'port'>> & { path?: string } = {},
+  ) => {
+    const { port, username, folder, hostKey, privateKeyPem } = ssh
+    return {
+      type: 'sftp',
+      host: '127.0.0.1',
+      port,
+      username,
+      path: folder,
+      hostKey,
+      privateKeyPem,
+      ...changed,
+    } as const
+  }
+
+  test('that is not the one meant, or does not let us in, is told apart', async () => {
+    const wrong = [
+      [address({ hostKey: ssh.otherHostKey }), 'storage-host-key-mismatch'],
+      [address({ privateKeyPem: ssh.otherPrivateKeyPem }), 'storage-credentials-wrong'],
+      [address({ port: 1 }), 'storage-unreachable'],
+      [address({ path: `${ssh.folder}/none` }), 'storage-container-missing'],
+      [address({ path: '/usr' }), 'storage-permission-missing'],
+    ] as const
+    for (const [place, code] of wrong) {
+      const problem = await problemOf(stage.admin.repositories.testRepositoryPlace({ body: { place } }))
+      expect(problem).toMatchObject({ code })
+      expect(JSON.stringify(problem)).not.toContain('PRIVATE KEY')
+    }
+  })
+
+  test('takes backups and gives them back, and stock restic finds them whole', async () => {
+    const { repositories, backups } = stage.admin
+    const created = await repositories.createRepository({ body: { name: 'ssh', place: address() } })
+    const { id } = created.repository
+    expect(JSON.stringify(created)).not.toContain('PRIVATE KEY')
+    const full = await stage.backUpWell(vm, { repositoryId: id })
+    await stage.lab.control.write({ vm: vm.moRef, key: 2000 }, 4 * MIB, noise(MIB, 'over ssh'))
+    const incremental = await stage.backUpWell(vm, { repositoryId: id })
+    expect(incremental).toMatchObject({ mode: 'incremental', baseBackupId: full.id })
+    expect(await restoredHashes(stage, incremental)).toEqual(await guestHashes(stage, vm, [2000]))
+    const { jobId } = await backups.verifyBackup({ params: { backupId: full.id } })
+    expect(await stage.finished(jobId)).toMatchObject({ state: 'succeeded' })
+    const repository = { path: ssh.folder, password: created.password ?? '' }
+    expect(await restic({ hub: stage.hub, repository }, 'check', '--read-data')).toContain(
+      'no errors were found',
+    )
+  })
+})

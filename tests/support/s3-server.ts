@@ -1,10 +1,9 @@
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
 import { promisify } from 'node:util'
-import { stopChild, waitFor } from './child.ts'
 import { makePrivateDir } from './private-dir.ts'
+import { freePort, startServerChild } from './server-child.ts'
 
 const REGION = 'us-east-1'
 /** Its keys are for tests only. */
@@ -41,26 +40,8 @@ export async function startS3Server(): Promise<S3Server> {
     ROOT_ACCESS_KEY: KEYS.accessKeyId,
     ROOT_SECRET_KEY: KEYS.secretAccessKey,
   }
-  const child = spawn('versitygw', [...options, ...storage], { env, stdio: 'ignore' })
-  const killWithUs = () => child.kill('SIGKILL')
-  process.once('exit', killWithUs)
-  building.defer(async () => {
-    await stopChild(child)
-    process.off('exit', killWithUs)
-  })
-  let failure: Error | undefined
-  child.once('error', error => {
-    failure = new Error('versitygw does not start; install it with infra/bootstrap.sh --checks', {
-      cause: error,
-    })
-  })
-  child.once('exit', code => {
-    failure ??= new Error(`versitygw ended with ${code}`)
-  })
-  await waitFor('versitygw to listen', () => {
-    if (failure) throw failure
-    return listens(port)
-  })
+  const args = [...options, ...storage]
+  await startServerChild(building, { program: 'versitygw', args, port, options: { env } })
   const endpoint = `http://127.0.0.1:${port}`
   const owned = building.move()
   return {
@@ -80,25 +61,4 @@ async function makeBucket(url: string, locked: boolean): Promise<void> {
     ...headers.flatMap(header => ['--header', header]),
     url,
   ])
-}
-
-/** The server cannot choose a port itself and tell which. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise(resolve => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('The system gave no port')
-  return address.port
-}
-
-function listens(port: number): Promise<true | undefined> {
-  return new Promise(resolve => {
-    const socket = connect(port, '127.0.0.1')
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(undefined))
-  })
 }

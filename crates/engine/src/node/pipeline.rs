@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::try_join_all;
 use sendense_disk::BlockSource;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::batcher::{Batch, Hashed, HashedChunk, id_of};
@@ -29,6 +29,8 @@ use crate::wire::{
 };
 use crate::{Error, Result};
 
+/// Reads at any time. More would only wait in the source, and be waited for when the capture is cancelled.
+const READS_MAX: usize = 48;
 /// Batches on their way to the Hub at any time.
 const BATCHES_MAX: usize = 6;
 /// An upload is sent when it has grown to this size.
@@ -65,9 +67,12 @@ impl Pipeline {
         hashed: mpsc::Sender<Hashed>,
     ) -> Result<()> {
         let mut tasks = JoinSet::new();
+        let reads = Arc::new(Semaphore::new(READS_MAX));
         for index in indexes {
             let buffer = self.pool.take().await;
-            tasks.spawn(Arc::clone(&self).read_and_hash(index, buffer, hashed.clone()));
+            // The semaphore is never closed.
+            let turn = Arc::clone(&reads).acquire_owned().await.map_err(|_| Error::Cancelled)?;
+            tasks.spawn(Arc::clone(&self).read_and_hash(index, buffer, turn, hashed.clone()));
             while let Some(done) = tasks.try_join_next() {
                 joined(done)?;
             }
@@ -83,12 +88,14 @@ impl Pipeline {
         self: Arc<Self>,
         index: u64,
         mut buffer: ChunkBuffer,
+        turn: OwnedSemaphorePermit,
         hashed: mpsc::Sender<Hashed>,
     ) -> Result<()> {
         let length = self.geometry.chunk_bytes_at(index).ok_or_else(|| bug("a plan beyond the disk"))?;
         let offset = index * u64::from(self.geometry.chunk_bytes());
         let read = self.source.read_into(offset, length as usize, buffer.bytes_mut());
         read.await.map_err(Error::SourceRead)?;
+        drop(turn);
         if buffer.as_ref().len() != length as usize {
             return Err(bug("a read of another length"));
         }
