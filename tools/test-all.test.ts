@@ -56,6 +56,15 @@ it('a suite that ran no test has failed', async () => {
   expect(lastLine).toBe('0 passed, 1 failed')
 })
 
+it('what failed is named again below the table', async () => {
+  const log = 'test disk::is_read ... FAILED\\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured'
+  const { text } = await run([aStep('Rust tests', `printf '${log}'`, 'cargo'), aStep('lint', 'true')])
+
+  expect(text.slice(text.indexOf('skipped'))).toContain(
+    'Rust tests failed:\n      test disk::is_read ... FAILED',
+  )
+})
+
 it('a step that leaves a process running has failed', async () => {
   const { isGood, text } = await run([aStep('leaky', 'sleep 60 &')])
 

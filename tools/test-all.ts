@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Outcome, runStep } from './run-step.ts'
 import { STEPS, type Step } from './steps.ts'
-import { sum } from './test-counts.ts'
+import { failedTests, sum } from './test-counts.ts'
+
+/** Of a failed step, so many lines are repeated below the table. */
+const FAILURES_SHOWN = 20
 
 /** Of the log of a failed step, so many lines are shown: what went wrong stands at its end. */
 const LOG_LINES_SHOWN = 1000
@@ -17,8 +20,8 @@ export interface TestRun {
 }
 
 /**
- * Runs all steps, whatever becomes of each, so that one run shows all that is wrong. Prints a table and, as the
- * very last line, `N passed, N failed`. Returns whether nothing failed.
+ * Runs all steps, whatever becomes of each, so that one run shows all that is wrong. Prints a table, the names of
+ * what failed and, as the very last line, `N passed, N failed`. Returns whether nothing failed.
  */
 export async function testAll({ steps, print, ...context }: TestRun): Promise<boolean> {
   const outcomes: Outcome[] = []
@@ -33,6 +36,7 @@ export async function testAll({ steps, print, ...context }: TestRun): Promise<bo
   const { passed, failed } = sum(outcomes.map(({ counts }) => counts))
   const unfinished = steps.length - outcomes.length
   print(`\n${table(outcomes)}\n`)
+  for (const failure of outcomes.flatMap(failures)) print(failure)
   print(`${passed} passed, ${failed + unfinished} failed`)
   return failed + unfinished === 0
 }
@@ -43,6 +47,14 @@ function report({ name, counts, durationMs, log }: Outcome): string {
   if (counts.failed === 0) return line
   const lines = log.trimEnd().split('\n').slice(-LOG_LINES_SHOWN)
   return [line, ...lines.map(text => `      ${text}`)].join('\n')
+}
+
+/** The failed tests of a step by name, for whoever sees only the end of a long log. */
+function failures({ name, counts, log }: Outcome): string[] {
+  if (counts.failed === 0) return []
+  return [`${name} failed:`, ...failedTests(log).slice(0, FAILURES_SHOWN)].map((line, row) =>
+    row === 0 ? line : `      ${line}`,
+  )
 }
 
 function table(outcomes: Outcome[]): string {

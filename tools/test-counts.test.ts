@@ -4,6 +4,7 @@ import {
   countCheck,
   countGoTests,
   countVitestTests,
+  failedTests,
   readableGoLog,
   strictCounts,
   sum,
@@ -115,6 +116,22 @@ describe('a suite', () => {
 
 it('a check counts as one test', () => {
   expect(sum([countCheck(0), countCheck(0), countCheck(2)])).toEqual({ passed: 2, failed: 1, skipped: 0 })
+})
+
+it.each([
+  [
+    "cargo's",
+    "test all::is_well ... ok\ntest all::is_lost ... FAILED\n\nthread 'all::is_lost' panicked at a.rs:3:5:\n3 is not 4\nstack backtrace:",
+    ['test all::is_lost ... FAILED', '3 is not 4'],
+  ],
+  [
+    "Vitest's",
+    ' FAIL  tools/a.test.ts > a chain\nAssertionError: expected 3 to be 4\n FAIL  tools/a.test.ts > a chain\n',
+    ['FAIL  tools/a.test.ts > a chain', 'AssertionError: expected 3 to be 4'],
+  ],
+  ["Go's", '    --- FAIL: TestChain/full (0.00s)\n', ['--- FAIL: TestChain/full (0.00s)']],
+])('names what failed in %s log', (_, log, named) => {
+  expect(failedTests(log)).toEqual(named)
 })
 
 function goLog(...events: object[]): string {

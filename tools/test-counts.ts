@@ -12,6 +12,15 @@ export function countCargoTests(log: string): Counts {
   return sum([...results].map(([, passed, failed, ignored]) => counts(passed, failed, ignored)))
 }
 
+/** The lines of a log that name a failed test or say why it failed, whichever program ran it; each once. */
+export function failedTests(log: string): string[] {
+  const lines = log.split('\n').map(line => line.trim())
+  const isFailure = (line: string) => /^test .+ FAILED$|^FAIL {2}|^--- FAIL: |^\w*Error: /.test(line)
+  // A panic says what was wrong in the line below it.
+  const isBelowPanic = (row: number) => / panicked at /.test(lines[row - 1] ?? '')
+  return [...new Set(lines.filter((line, row) => isFailure(line) || isBelowPanic(row)))]
+}
+
 /** Counts the tests without subtests in the events of `go test -json`, and packages that fail without one. */
 export function countGoTests(log: string): Counts {
   const ended = goEvents(log).filter(({ Action }) => ['pass', 'fail', 'skip'].includes(Action))

@@ -69,7 +69,7 @@ async fn a_disk_with_holes_comes_back_and_the_holes_are_not_read() {
 async fn a_server_that_cannot_read_fails_the_capture_with_its_code() {
     let lab = Lab::new().await;
     let image = image(&lab);
-    let server = nbdkit(&image, &["error"], &["error-pread=EIO", "error-pread-rate=20%"]).await;
+    let server = nbdkit(&image, &["error"], &["error-pread=EIO", "error-pread-rate=100%"]).await;
     let (_session, options) = begin(&lab).await;
     let error = capture(&server, &options).await.unwrap_err();
     assert_eq!(error.code(), Code::DiskReadFailed);

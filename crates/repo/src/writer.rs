@@ -112,6 +112,11 @@ impl Writer {
         self.repository.packer.flush(self.failure_mark).await
     }
 
+    /// Waits until every chunk that was added before is in a pack, which need not be in an index file.
+    pub(crate) async fn flush_packs(&self) -> Result<()> {
+        self.repository.packer.flush_packs(self.failure_mark).await
+    }
+
     /// Makes a restore point of chunks that were added, here or earlier. When it returns, the restore point is
     /// listed and whole, and the writer is closed. After an error there is no restore point, and the writer is
     /// still open: what was added stays for another try or for [`Self::abort`].

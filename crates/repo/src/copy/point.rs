@@ -38,6 +38,8 @@ impl Copy<'_> {
         state.total_bytes += batches.iter().map(Batch::plain_bytes).sum::<u64>();
         (self.progress)(*state);
         self.copy_chunks(batches, report, state).await?;
+        // As in a capture: whatever a tree names is durable before it.
+        self.writer.flush_packs().await?;
         self.copy_trees(&content.trees).await?;
         self.writer.flush().await?;
         report.verified_chunks += self.read_back(&missing).await?;

@@ -91,7 +91,13 @@ pub fn replay(scenario: &impl Scenario, schedule: &Schedule) -> Option<Failure> 
 pub(super) fn run(scenario: &impl Scenario, policy: &mut impl Policy) -> Run {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     #[allow(clippy::expect_used, reason = "without a runtime there is nothing to test")]
-    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = builder
+        .enable_time()
+        .start_paused(true)
+        // What is handed to other threads is done in the order in which it was handed over.
+        .max_blocking_threads(1)
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let world = World::with(scenario.snapshot()).await;
         let play = scenario.start(&world).await;
