@@ -17,6 +17,7 @@ readonly PNPM_VERSION=12.21.0
 readonly NODE_WHEEL_VERSION=24.19.0 # Only fetches the Node of .node-version; see borrow_npm.
 readonly CARGO_DENY_VERSION=0.20.2
 readonly VERSITYGW_VERSION=1.8.0
+readonly AZURITE_VERSION=3.37.0
 readonly RESTIC_CURRENT_VERSION=0.18.1 # The second judge of our repositories, beside Debian's.
 readonly RESTIC_BENCH_VERSION=0.19.1 # The peer of the benchmark, as infra/bench/contestants names it.
 readonly RUST_MINIMUM=1.91
@@ -50,6 +51,7 @@ main() {
       require_rust_components
       install_cargo_deny
       install_versitygw
+      install_azurite
       install_restic "$RESTIC_CURRENT_VERSION" "$TOOLS/bin/restic-current"
       install_sshd
       ;;
@@ -182,6 +184,21 @@ install_versitygw() {
   say "compiling versitygw $VERSITYGW_VERSION into $TOOLS/bin (once, several minutes)"
   GOBIN="$TOOLS/bin" go install "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW_VERSION"
   printf '%s' "$VERSITYGW_VERSION" >"$TOOLS/versitygw.version"
+}
+
+# A server of Azure Blob Storage, for the tests of repositories in containers.
+install_azurite() {
+  if [ "$(cat "$TOOLS/azurite.version" 2>/dev/null)" = "$AZURITE_VERSION" ] &&
+    [ -x "$TOOLS/bin/azurite-blob" ]; then return; fi
+  say "installing Azurite $AZURITE_VERSION into $TOOLS/azurite"
+  rm -rf "$TOOLS/azurite"
+  mkdir -p "$TOOLS/azurite"
+  printf '{ "private": true }\n' >"$TOOLS/azurite/package.json"
+  (cd "$TOOLS/azurite" && pnpm add --ignore-scripts --save-exact --loglevel=warn "azurite@$AZURITE_VERSION" >/dev/null)
+  printf '#!/bin/sh\nexec node "%s" "$@"\n' "$TOOLS/azurite/node_modules/azurite/dist/src/blob/main.js" \
+    >"$TOOLS/bin/azurite-blob"
+  chmod +x "$TOOLS/bin/azurite-blob"
+  printf '%s' "$AZURITE_VERSION" >"$TOOLS/azurite.version"
 }
 
 # install_restic <version> <program>

@@ -61,7 +61,7 @@ it('what failed is named again below the table', async () => {
   const { text } = await run([aStep('Rust tests', `printf '${log}'`, 'cargo'), aStep('lint', 'true')])
 
   expect(text.slice(text.indexOf('skipped'))).toContain(
-    'Rust tests failed:\n      test disk::is_read ... FAILED',
+    'FAIL  Rust tests\n      test disk::is_read ... FAILED',
   )
 })
 

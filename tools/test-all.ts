@@ -52,9 +52,8 @@ function report({ name, counts, durationMs, log }: Outcome): string {
 /** The failed tests of a step by name, for whoever sees only the end of a long log. */
 function failures({ name, counts, log }: Outcome): string[] {
   if (counts.failed === 0) return []
-  return [`${name} failed:`, ...failedTests(log).slice(0, FAILURES_SHOWN)].map((line, row) =>
-    row === 0 ? line : `      ${line}`,
-  )
+  const tests = failedTests(log).slice(0, FAILURES_SHOWN)
+  return [`FAIL  ${name}`, ...tests.map(line => `      ${line}`)]
 }
 
 function table(outcomes: Outcome[]): string {

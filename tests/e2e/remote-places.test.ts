@@ -1,5 +1,6 @@
 import type { Backup, RepositoryId, Vm } from '@sendense/contracts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type AzureServer, startAzureServer } from '../support/azure-server.ts'
 import { noise } from '../support/noise.ts'
 import { problemOf } from '../support/problem-of.ts'
 import { type RepositoryServer, startRepositoryServer } from '../support/repository-server.ts'
@@ -13,6 +14,7 @@ const MIB = 1024 * 1024
 const DAY_MS = 24 * 60 * 60 * 1000
 
 let server: S3Server
+let azure: AzureServer
 let vault: RepositoryServer
 let ssh: SshServer
 let stage: Stage
@@ -22,6 +24,8 @@ beforeAll(async () => {
   server = await startS3Server()
   await server.makeBucket('locked', { locked: true })
   await server.makeBucket('plain')
+  azure = await startAzureServer()
+  await azure.makeContainer('backups')
   vault = await startRepositoryServer()
   ssh = await startSshServer()
   stage = await startStage({ lab: { vms: [{ name: 'db1', disks: [{ sizeBytes: 16 * MIB }] }] } })
@@ -31,6 +35,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await stage?.[Symbol.asyncDispose]()
   await server?.[Symbol.asyncDispose]()
+  await azure?.[Symbol.asyncDispose]()
   await vault?.[Symbol.asyncDispose]()
   await ssh?.[Symbol.asyncDispose]()
 })
@@ -137,6 +142,58 @@ function resticBucket(password: string | null): ResticRepository {
     env: { AWS_ACCESS_KEY_ID: server.accessKeyId, AWS_SECRET_ACCESS_KEY: server.secretAccessKey },
   }
 }
+
+describe('a container of Azure Blob Storage', () => {
+  const address = (
+    changed: { endpoint?: string; accountKey?: string; container?: string; prefix?: string } = {},
+  ) => {
+    const { endpoint, account, accountKey } = azure
+    return { type: 'azure', endpoint, account, accountKey, container: 'backups', ...changed } as const
+  }
+
+  test('that is not there, or does not know us, is told apart', async () => {
+    const wrong = [
+      [address({ accountKey: 'd3Jvbmcta2V5' }), 'storage-credentials-wrong'],
+      [address({ endpoint: 'http://127.0.0.1:1/owner' }), 'storage-unreachable'],
+      [address({ container: 'none' }), 'storage-container-missing'],
+    ] as const
+    for (const [place, code] of wrong) {
+      const problem = await problemOf(stage.admin.repositories.testRepositoryPlace({ body: { place } }))
+      expect(problem).toMatchObject({ code })
+      expect(problem.detail).not.toContain(place.accountKey)
+    }
+    expect(await stage.admin.repositories.testRepositoryPlace({ body: { place: address() } })).toMatchObject({
+      ...{ isRepository: false, isEmpty: true, totalBytes: null, freeBytes: null, objectLock: null },
+    })
+  })
+
+  test('takes backups and new keys, gives back what it took, and is pruned', async () => {
+    const { repositories, backups } = stage.admin
+    const place = address({ prefix: 'hub/one' })
+    const created = await repositories.createRepository({ body: { name: 'azure', place } })
+    const { id } = created.repository
+    expect(JSON.stringify(created)).not.toContain(azure.accountKey)
+    const full = await stage.backUpWell(vm, { repositoryId: id })
+    await stage.lab.control.write({ vm: vm.moRef, key: 2000 }, 2 * MIB, noise(MIB, 'to azure'))
+    const incremental = await stage.backUpWell(vm, { repositoryId: id })
+    expect(incremental).toMatchObject({ mode: 'incremental', baseBackupId: full.id })
+    expect(await restoredHashes(stage, incremental)).toEqual(await guestHashes(stage, vm, [2000]))
+
+    const change = (accountKey: string) =>
+      repositories.updateRepository({
+        ...{ params: { repositoryId: id }, body: { credentials: { type: 'azure', accountKey } } },
+      })
+    expect(await problemOf(change('d3Jvbmcta2V5'))).toMatchObject({ code: 'storage-credentials-wrong' })
+    await change(azure.accountKey)
+    await backups.deleteBackup({ params: { backupId: full.id } })
+    const { jobId } = await repositories.pruneRepository({
+      ...{ params: { repositoryId: id }, body: { exclusive: true } },
+    })
+    expect(await stage.finished(jobId)).toMatchObject({ state: 'succeeded', result: { restorePoints: 1 } })
+    const verified = await backups.verifyBackup({ params: { backupId: incremental.id } })
+    expect(await stage.finished(verified.jobId)).toMatchObject({ state: 'succeeded' })
+  })
+})
 
 describe('a repository server', () => {
   const address = (changed: { password?: string; certificateSha256?: string } = {}) => {

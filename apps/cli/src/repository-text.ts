@@ -32,6 +32,8 @@ export function placeText({ place }: Repository): string {
       return `//${place.server}/${place.share}/${place.folder}`
     case 's3':
       return [place.endpoint, place.bucket, place.prefix].filter(Boolean).join('/')
+    case 'azure':
+      return `azure:${[place.account, place.container, place.prefix].filter(Boolean).join('/')}`
     case 'sftp':
       return `${place.username}@${place.host}:${place.path}`
     case 'rest':

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use napi::Result;
 use napi_derive::napi;
-use sendense_engine::{ProtectionMode, ProtectionPolicy, RestPlace, S3Settings, Secret, SftpPlace};
+use sendense_engine::{
+    AzureSettings, ProtectionMode, ProtectionPolicy, RestPlace, S3Settings, Secret, SftpPlace,
+};
 
 use crate::convert::{number, rejection, request_invalid, unsigned};
 
@@ -30,6 +32,16 @@ pub enum RepositoryPlace {
         virtual_hosted: Option<bool>,
         ca_pem: Option<String>,
         object_lock: Option<ObjectLock>,
+    },
+    /// A container of Azure Blob Storage.
+    #[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]
+    Azure {
+        endpoint: Option<String>,
+        account: String,
+        account_key: String,
+        container: String,
+        prefix: Option<String>,
+        ca_pem: Option<String>,
     },
     /// A server that speaks restic's REST protocol.
     #[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]
@@ -152,6 +164,17 @@ impl RepositoryPlace {
                 protection: object_lock.map(ObjectLock::into_engine).transpose()?,
                 clock: SystemTime::now,
             }),
+            Self::Azure { endpoint, account, account_key, container, prefix, ca_pem } => {
+                sendense_engine::RepositoryPlace::Azure(AzureSettings {
+                    endpoint,
+                    account,
+                    account_key: Secret::new(account_key),
+                    container,
+                    prefix: prefix.unwrap_or_default(),
+                    ca_pem,
+                    clock: SystemTime::now,
+                })
+            }
             Self::Rest { url, username, password, certificate_sha256 } => {
                 let password = Secret::new(password);
                 sendense_engine::RepositoryPlace::Rest(RestPlace {

@@ -45,7 +45,7 @@ pub use sendense_repo::{
     PruneOptions, PruneProgress, PruneReport, RepairReport, Secret, Statistics,
 };
 pub use sendense_storage::{Protection, ProtectionMode, ProtectionPolicy};
-pub use sendense_storage_remote::{ObjectLockProbe, PlaceProbe, S3Settings};
+pub use sendense_storage_remote::{AzureSettings, ObjectLockProbe, PlaceProbe, S3Settings};
 pub use sftp_place::SftpPlace;
 pub use tls::CertificatePin;
 pub use upkeep::Sampled;

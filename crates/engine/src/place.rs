@@ -7,7 +7,7 @@ use sendense_storage::{
     ByteBudget, Guard, GuardLimits, Limit, LocalStorage, Retry, RetryPolicy, Storage, Throttle, Timeout,
     TimeoutPolicy,
 };
-use sendense_storage_remote::{PlaceProbe, S3Settings, S3Storage, probe_folder};
+use sendense_storage_remote::{AzureSettings, AzureStorage, PlaceProbe, S3Settings, S3Storage, probe_folder};
 
 use crate::rest_place::RestPlace;
 use crate::sftp_place::SftpPlace;
@@ -23,6 +23,8 @@ pub enum RepositoryPlace {
     },
     /// A bucket.
     S3(S3Settings),
+    /// A container of Azure Blob Storage.
+    Azure(AzureSettings),
     /// A server that speaks restic's REST protocol.
     Rest(RestPlace),
     /// A folder of an SSH server.
@@ -62,6 +64,7 @@ pub(crate) async fn open_storage(
     let storage: Arc<dyn Storage> = match place {
         RepositoryPlace::Local { path } => Arc::new(open_local(path).await?),
         RepositoryPlace::S3(settings) => Arc::new(open_s3(settings)?),
+        RepositoryPlace::Azure(settings) => Arc::new(open_azure(settings)?),
         RepositoryPlace::Rest(place) => Arc::new(place.open().await?),
         RepositoryPlace::Sftp(place) => Arc::new(place.open().await?),
     };
@@ -83,6 +86,7 @@ pub async fn probe_place(place: &RepositoryPlace) -> Result<PlaceProbe> {
     let probe = match place {
         RepositoryPlace::Local { path } => probe_folder(absolute(path)?).await,
         RepositoryPlace::S3(settings) => open_s3(settings)?.probe().await,
+        RepositoryPlace::Azure(settings) => open_azure(settings)?.probe().await,
         RepositoryPlace::Rest(place) => return place.probe().await,
         RepositoryPlace::Sftp(place) => return place.probe().await,
     };
@@ -91,6 +95,10 @@ pub async fn probe_place(place: &RepositoryPlace) -> Result<PlaceProbe> {
 
 fn open_s3(settings: &S3Settings) -> Result<S3Storage> {
     Ok(S3Storage::open(settings).map_err(sendense_repo::Error::from)?)
+}
+
+fn open_azure(settings: &AzureSettings) -> Result<AzureStorage> {
+    Ok(AzureStorage::open(settings).map_err(sendense_repo::Error::from)?)
 }
 
 fn absolute(path: &Path) -> Result<&Path> {

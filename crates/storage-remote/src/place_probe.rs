@@ -1,8 +1,12 @@
 //! What a place tells before there is a repository in it.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use sendense_storage::{Capacity, ProtectionMode};
+use async_trait::async_trait;
+use bytes::Bytes;
+use sendense_storage::{Capacity, Error, ErrorKind, ProtectionMode, Result};
+
+use crate::http::Answer;
 
 /// The outcome of a probe: a small file was written, read back, listed and removed.
 #[derive(Clone, Debug)]
@@ -32,6 +36,32 @@ pub struct ObjectLockProbe {
 
 /// What the file of a probe contains.
 pub(crate) const PROBE_TEXT: &[u8] = b"This file was made by a test of the place and may be removed.\n";
+
+/// An object store, as far as a probe needs it.
+#[async_trait]
+pub(crate) trait Trial {
+    /// Uploads a new object.
+    async fn put(&self, key: &str, content: Bytes) -> Result<Answer>;
+    async fn get(&self, key: &str) -> Result<Answer>;
+    async fn is_listed(&self, key: &str) -> Result<bool>;
+}
+
+/// Writes an object, reads it back and lists it. Returns how long the fastest answer took and the server's time.
+pub(crate) async fn try_object(store: &impl Trial, key: &str) -> Result<(Duration, Option<SystemTime>)> {
+    let start = Instant::now();
+    store.put(key, Bytes::from_static(PROBE_TEXT)).await?;
+    let written = Instant::now();
+    let answer = store.get(key).await?;
+    let fastest = written.elapsed().min(written - start);
+    let wrong = |message| Err(Error::new(ErrorKind::Other, "probe", message));
+    if answer.body != PROBE_TEXT {
+        return wrong("what was written cannot be read back");
+    }
+    if !store.is_listed(key).await? {
+        return wrong("what was written is not listed");
+    }
+    Ok((fastest, answer.date()))
+}
 
 /// A name that is no file of a repository and that nobody else chooses.
 pub(crate) fn probe_name() -> String {

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A folder with an authority, a server certificate for `localhost` and 127.0.0.1, and a client certificate.
+/// A folder with an authority, a server certificate for `localhost`, 127.0.0.1 and `*.blob.test.example`, and a
+/// client certificate.
 /// The file names are those that nbdkit and qemu expect.
 pub struct TlsFiles(TempDir);
 
@@ -23,7 +24,7 @@ impl TlsFiles {
         openssl(folder.path(), &[&authority[..], &key, &out].concat())?;
         let signed = ["-CA", "ca-cert.pem", "-CAkey", "ca-key.pem", "-addext", "basicConstraints=CA:FALSE"];
         for (name, extension) in [
-            ("server", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            ("server", "subjectAltName=DNS:localhost,DNS:*.blob.test.example,IP:127.0.0.1"),
             ("client", "extendedKeyUsage=clientAuth"),
         ] {
             let (subject, key_file) = (format!("/CN={name}"), format!("{name}-key.pem"));

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 export const RepositoryType = z
-  .enum(['local', 'nfs', 'smb', 's3', 'sftp', 'rest'])
+  .enum(['local', 'nfs', 'smb', 's3', 'azure', 'sftp', 'rest'])
   .meta({ id: 'RepositoryType', description: 'What kind of place holds the repository' })
 export type RepositoryType = z.output<typeof RepositoryType>
 
@@ -92,6 +92,20 @@ const s3 = {
     description: 'Protects each new file against removal; the bucket must have been made with object lock',
   }),
 }
+const azure = {
+  type: z.literal('azure').meta({ description: 'A container of Azure Blob Storage' }),
+  endpoint: HttpsEndpoint.optional().meta({
+    description: 'URL of the service; `https://<account>.blob.core.windows.net` when absent',
+  }),
+  account: line(100)
+    .regex(/^[\w-]+$/, 'must be the name of a storage account')
+    .meta({ description: 'Name of the storage account' }),
+  container: line(63)
+    .regex(/^(\$root|[a-z0-9](-?[a-z0-9])+)$/, 'must be the name of a container')
+    .meta({ description: 'Name of the container; it must exist' }),
+  prefix: Prefix,
+  caPem: CaPem,
+}
 const sftp = {
   type: z.literal('sftp').meta({ description: 'A folder of an SSH server' }),
   host: Host,
@@ -119,6 +133,10 @@ const password = secret(500, 'Password of the account').regex(
   'must not hold control characters',
 )
 const secretAccessKey = secret(500, 'Secret of the access key')
+const accountKey = secret(500, 'One of the keys of the storage account, in Base64').regex(
+  /^[A-Za-z0-9+/]+={0,2}$/,
+  'must be Base64',
+)
 const privateKeyPem = secret(
   20_000,
   'Private key of the account, PEM or OpenSSH format, without a passphrase',
@@ -130,6 +148,7 @@ export const NewRepositoryPlace = z
     z.object(nfs),
     z.object({ ...smb, password }),
     z.object({ ...s3, secretAccessKey }),
+    z.object({ ...azure, accountKey }),
     z.object({ ...sftp, privateKeyPem }),
     z.object({ ...rest, password }),
   ])
@@ -143,6 +162,7 @@ export const RepositoryPlace = z
     z.object(nfs),
     z.object(smb),
     z.object(s3),
+    z.object(azure),
     z.object(sftp),
     z.object(rest),
   ])
@@ -154,6 +174,7 @@ export const RepositoryCredentials = z
   .discriminatedUnion('type', [
     z.object({ type: smb.type, username: smb.username.optional(), password }),
     z.object({ type: s3.type, accessKeyId: s3.accessKeyId.optional(), secretAccessKey, caPem: CaPem }),
+    z.object({ type: azure.type, accountKey, caPem: CaPem }),
     z.object({
       type: sftp.type,
       username: sftp.username.optional(),

@@ -34,7 +34,7 @@ export interface DataPlane extends AsyncDisposable {
  */
 export type RepositoryPlace =
   /** A folder of the Hub's machine, which may be a mounted network share. */
-  { readonly type: 'local'; readonly path: string } | S3Place | SftpPlace | RestPlace
+  { readonly type: 'local'; readonly path: string } | S3Place | AzurePlace | SftpPlace | RestPlace
 
 /** A bucket of anything that speaks S3. */
 export interface S3Place {
@@ -53,6 +53,22 @@ export interface S3Place {
   readonly caPem?: string
   /** Protects every file but locks against removal for so many days from its upload on. */
   readonly objectLock?: { readonly mode: 'governance' | 'compliance'; readonly days: number }
+}
+
+/** A container of Azure Blob Storage. */
+export interface AzurePlace {
+  readonly type: 'azure'
+  /** `https://host[:port][/path]`; that of Azure for the account if absent. */
+  readonly endpoint?: string
+  /** The storage account. */
+  readonly account: string
+  /** One of its keys, in Base64. */
+  readonly accountKey: string
+  readonly container: string
+  /** The folder in the container; the whole container if absent. */
+  readonly prefix?: string
+  /** Authorities to trust instead of the machine's own, PEM. */
+  readonly caPem?: string
 }
 
 /** A folder of an SSH server. */

@@ -31,10 +31,11 @@ interface AddOptions {
 const SECRETS: Partial<Record<Place['type'], [field: string, question: string]>> = {
   smb: ['password', 'Password of the account'],
   s3: ['secretAccessKey', 'Secret access key'],
+  azure: ['accountKey', 'Key of the storage account'],
   rest: ['password', 'Password of the account'],
 }
 
-/** `repository add local|nfs|smb|s3|sftp|rest`. */
+/** `repository add local|nfs|smb|s3|azure|sftp|rest`. */
 export function addAddCommands(repository: Command, context: CommandContext): void {
   const add = repository.command('add').description('make a repository, or add an existing one')
   const define = (
@@ -104,6 +105,17 @@ function addObjectStorage(define: Define): void {
       new Option('--object-lock <mode>', 'protect each new file').choices(['governance', 'compliance']),
     )
     .option('--object-lock-days <days>', 'for how long', parseNumber)
+  define(
+    'azure <name> <account> <container>',
+    'in a container of Azure Blob Storage',
+    async ([account, container], options) => ({
+      ...{ type: 'azure', account, container, prefix: options.prefix, endpoint: options.endpoint },
+      caPem: await fileText(options.caFile),
+    }),
+  )
+    .option('--prefix <path>', 'folder inside the container')
+    .option('--endpoint <url>', 'URL of the service; that of Azure when absent')
+    .option('--ca-file <path>', 'certificate of the authority of the server, PEM')
 }
 
 function addServers(define: Define): void {

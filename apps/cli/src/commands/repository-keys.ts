@@ -109,6 +109,8 @@ async function credentialsOf(
       const key = accessKey === undefined ? {} : { accessKeyId: accessKey }
       return { type, ...key, secretAccessKey: await secret('Secret access key') }
     }
+    case 'azure':
+      return { type, accountKey: await secret('Key of the storage account') }
     case 'sftp': {
       if (options.keyFile === undefined)
         throw new CliError('usage', 'Give the new private key: --key-file <path>.')

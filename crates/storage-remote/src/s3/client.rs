@@ -12,32 +12,12 @@ use sha2::{Digest, Sha256};
 
 use super::S3Settings;
 use super::sign::{Signed, Signer, amz_date};
+use crate::call::{Call, Meaning, Outcome, parse_xml};
 use crate::http::{Answer, Endpoint, HttpClient, encode};
 use crate::xml::Element;
 
 /// The SHA-256 of nothing.
 const EMPTY_HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-/// One request, before it is signed.
-#[derive(Debug, Default)]
-pub(super) struct Call<'a> {
-    pub(super) method: &'static str,
-    /// Empty for the bucket itself.
-    pub(super) key: &'a str,
-    /// Not encoded, in any order.
-    pub(super) query: Vec<(&'static str, &'a str)>,
-    /// With names in lower case.
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Bytes,
-}
-
-/// An answer, successful or not.
-pub(super) struct Outcome {
-    pub(super) answer: Answer,
-    /// The error code of S3 where it is a refusal; empty if the body has none.
-    pub(super) refusal: Option<String>,
-    message: String,
-}
 
 /// One bucket of one server.
 #[derive(Debug)]
@@ -78,12 +58,7 @@ impl Client {
         let request = self.sign(call).map_err(|error| {
             Error::new(ErrorKind::Other, operation, "its address or key cannot be sent").with_source(error)
         })?;
-        let answer = self.http.send(operation, request).await?;
-        let is_success = answer.status.is_success();
-        let error = (!is_success).then(|| Element::parse(&answer.body)).flatten();
-        let text = |name| error.as_ref().and_then(|error| error.text_of(name)).unwrap_or_default().to_owned();
-        let (code, message) = (text("Code"), text("Message"));
-        Ok(Outcome { answer, refusal: (!is_success).then_some(code), message })
+        Ok(Outcome::of(self.http.send(operation, request).await?, meaning))
     }
 
     /// Sends a request; a refusal is an error.
@@ -130,40 +105,15 @@ impl Client {
     }
 }
 
-pub(super) fn parse_xml(operation: &'static str, answer: &Answer) -> Result<Element> {
-    Element::parse(&answer.body).ok_or_else(|| {
-        Error::new(ErrorKind::Other, operation, "the answer of the server is not whole").temporary()
-    })
+/// What the codes of S3 mean.
+fn meaning(code: &str, status: u16) -> Meaning {
+    let (kind, words) = kind_and_words(code, status);
+    let is_busy = matches!(status, 429 | 500 | 502 | 503 | 504)
+        || matches!(code, "SlowDown" | "OperationAborted" | "ConditionalRequestConflict" | "BadDigest");
+    Meaning { kind, words, is_temporary: is_busy && kind == ErrorKind::Other }
 }
 
-impl Outcome {
-    pub(super) fn is_refused_with(&self, codes: &[&str]) -> bool {
-        self.refusal.as_deref().is_some_and(|code| codes.contains(&code))
-    }
-
-    /// The answer, or the error that the refusal means.
-    pub(super) fn accepted(self, operation: &'static str) -> Result<Answer> {
-        if self.refusal.is_some() { Err(self.error(operation)) } else { Ok(self.answer) }
-    }
-
-    /// What a refusal means.
-    pub(super) fn error(&self, operation: &'static str) -> Error {
-        let code = self.refusal.as_deref().unwrap_or_default();
-        let status = self.answer.status.as_u16();
-        let (kind, words) = meaning(code, status);
-        let detail = match (code, self.message.as_str()) {
-            ("", _) => format!("{words} (status {status})"),
-            (code, "") => format!("{words} ({code})"),
-            (code, message) => format!("{words} ({code}: {message})"),
-        };
-        let error = Error::new(kind, operation, detail);
-        let is_busy = matches!(status, 429 | 500 | 502 | 503 | 504)
-            || matches!(code, "SlowDown" | "OperationAborted" | "ConditionalRequestConflict" | "BadDigest");
-        if is_busy && kind == ErrorKind::Other { error.temporary() } else { error }
-    }
-}
-
-fn meaning(code: &str, status: u16) -> (ErrorKind, &'static str) {
+fn kind_and_words(code: &str, status: u16) -> (ErrorKind, &'static str) {
     match (code, status) {
         ("NoSuchBucket", _) => (ErrorKind::ContainerMissing, "the bucket does not exist"),
         ("NoSuchKey" | "NoSuchVersion", _) | ("" | "NotFound", 404) => {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sendense_storage::{Error, ErrorKind, Result};
+use sendense_storage::Result;
 
-use super::client::{Call, Client};
+use super::client::Client;
+use crate::call::{Call, listing_not_understood};
 use crate::xml::Element;
 
 /// An object as a listing shows it.
@@ -49,7 +50,7 @@ impl Client {
             let page = self.ask_xml(operation, Call { method: "GET", query, ..Call::default() }).await?;
             let is_last = !is_truncated(operation, &page, "ListBucketResult")?;
             for entry in page.children().filter(|child| child.name() == "Contents") {
-                objects.push(object(entry).ok_or_else(|| not_understood(operation))?);
+                objects.push(object(entry).ok_or_else(|| listing_not_understood(operation))?);
             }
             if is_last || is_first_page_enough {
                 return Ok(objects);
@@ -75,7 +76,7 @@ impl Client {
             let page = self.ask_xml(operation, Call { method: "GET", query, ..Call::default() }).await?;
             let is_last = !is_truncated(operation, &page, "ListVersionsResult")?;
             for entry in page.children() {
-                add_version(&mut versions, entry).ok_or_else(|| not_understood(operation))?;
+                add_version(&mut versions, entry).ok_or_else(|| listing_not_understood(operation))?;
             }
             if is_last {
                 return Ok(versions);
@@ -115,15 +116,11 @@ fn is_truncated(operation: &'static str, page: &Element, name: &str) -> Result<b
     match page.text_of("IsTruncated") {
         Some("true") if page.name() == name => Ok(true),
         Some("false") if page.name() == name => Ok(false),
-        _ => Err(not_understood(operation)),
+        _ => Err(listing_not_understood(operation)),
     }
 }
 
 fn next(operation: &'static str, page: &Element, name: &str) -> Result<String> {
     let next = page.text_of(name).filter(|next| !next.is_empty());
-    next.map(str::to_owned).ok_or_else(|| not_understood(operation))
-}
-
-fn not_understood(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Other, operation, "the listing of the server cannot be understood")
+    next.map(str::to_owned).ok_or_else(|| listing_not_understood(operation))
 }

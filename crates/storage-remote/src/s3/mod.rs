@@ -27,8 +27,9 @@ use sendense_storage::{
 };
 use tokio::sync::OnceCell;
 
+use crate::call::{Call, Outcome, empty_part, part_of, range_of, require_same};
 use crate::layout::Layout;
-use client::{Call, Client, Outcome};
+use client::Client;
 use object_lock::{not_in_force, protection_of, satisfies, upload_headers};
 
 /// Where a bucket is and how it is opened.
@@ -177,11 +178,7 @@ impl S3Storage {
 
     /// What to do where a file is there already: the same bytes are success, and are protected like new ones.
     async fn confirm_same(&self, kind: FileKind, id: &FileId, content: &Bytes) -> Result<()> {
-        let existing = self.read(kind, id).await?;
-        if existing != *content {
-            let message = "it exists with other content";
-            return Err(Error::new(ErrorKind::AlreadyExists, "write", message));
-        }
+        require_same(&self.read(kind, id).await?, content)?;
         let Some(policy) = self.protects(kind) else { return Ok(()) };
         let asked = Protection { mode: policy.mode, until: self.client.now() + policy.window };
         let actual = self.extend_protection(kind, id, asked.until).await?;
@@ -216,10 +213,6 @@ impl S3Storage {
 /// Turns "not found" into an answer.
 fn absent(error: Error) -> Result<bool> {
     if error.kind() == ErrorKind::NotFound { Ok(false) } else { Err(error) }
-}
-
-fn too_short() -> Error {
-    Error::new(ErrorKind::Damaged, "read", "the file is too short")
 }
 
 #[async_trait]
@@ -261,25 +254,10 @@ impl Storage for S3Storage {
     async fn read_range(&self, kind: FileKind, id: &FileId, offset: u64, len: usize) -> Result<Bytes> {
         let key = self.layout.key(kind, id);
         let read = async {
-            let end = offset.checked_add(len as u64).ok_or_else(too_short)?;
             if len == 0 {
-                // No range of HTTP is empty.
-                let (_, size) = self.find("read", kind, &key).await?;
-                return if end <= size { Ok(Bytes::new()) } else { Err(too_short()) };
+                return empty_part(offset, self.find("read", kind, &key).await?.1);
             }
-            let outcome = self.get(kind, &key, Some(format!("bytes={offset}-{}", end - 1))).await?;
-            if outcome.answer.status.as_u16() == 416 {
-                return Err(too_short());
-            }
-            let answer = outcome.accepted("read")?;
-            match (answer.status.as_u16(), usize::try_from(offset)) {
-                (206, _) if answer.body.len() == len => Ok(answer.body),
-                // The server does not know ranges.
-                (200, Ok(start)) if answer.body.len() as u64 >= end => {
-                    Ok(answer.body.slice(start..start + len))
-                }
-                _ => Err(too_short()),
-            }
+            part_of(self.get(kind, &key, Some(range_of(offset, len)?)).await?, offset, len)
         };
         read.await.map_err(|error| error.with_file(kind, id))
     }

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use sendense_storage::{Error, ErrorKind, Protection, ProtectionMode, Result};
 
-use super::client::{Call, Client, Outcome, parse_xml};
+use super::client::Client;
+use crate::call::{Call, Outcome, parse_xml};
 use crate::http::Answer;
 use crate::place_probe::ObjectLockProbe;
 use crate::xml::Element;

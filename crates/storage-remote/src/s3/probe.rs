@@ -1,13 +1,13 @@
 //! What a bucket tells before there is a repository in it.
 
-use std::time::{Duration, Instant, SystemTime};
-
+use async_trait::async_trait;
 use bytes::Bytes;
-use sendense_storage::{Error, ErrorKind, FileId, FileKind, Result};
+use sendense_storage::{ErrorKind, FileId, FileKind, Result};
 
 use super::S3Storage;
-use super::client::Call;
-use crate::place_probe::{PROBE_TEXT, PlaceProbe, difference_ms, probe_name};
+use crate::call::Call;
+use crate::http::Answer;
+use crate::place_probe::{PlaceProbe, Trial, difference_ms, probe_name, try_object};
 
 const OPERATION: &str = "probe";
 
@@ -26,7 +26,9 @@ impl S3Storage {
         if self.policy.is_some() {
             self.require_object_lock(OPERATION).await?;
         }
-        let (latency, date) = self.try_object().await?;
+        let key = format!("{}{}", self.layout.prefix(), probe_name());
+        let (latency, date) = try_object(self, &key).await?;
+        self.remove_probe(&key).await?;
         Ok(PlaceProbe {
             is_repository: self
                 .find(OPERATION, FileKind::Config, &self.layout.key(FileKind::Config, &FileId::CONFIG))
@@ -40,30 +42,6 @@ impl S3Storage {
         })
     }
 
-    /// The fastest answer, and the server's time.
-    async fn try_object(&self) -> Result<(Duration, Option<SystemTime>)> {
-        let key = format!("{}{}", self.layout.prefix(), probe_name());
-        let body = Bytes::from_static(PROBE_TEXT);
-        let mut fastest = Duration::MAX;
-        let mut date = None;
-        for method in ["PUT", "GET"] {
-            let start = Instant::now();
-            let content = if method == "PUT" { body.clone() } else { Bytes::new() };
-            let call = Call { method, key: &key, body: content, ..Call::default() };
-            let answer = self.client.ask(OPERATION, call).await?;
-            fastest = fastest.min(start.elapsed());
-            date = answer.date();
-            if method == "GET" && answer.body != body {
-                return Err(wrong("what was written cannot be read back"));
-            }
-        }
-        if self.client.objects(OPERATION, &key, true).await?.is_empty() {
-            return Err(wrong("what was written is not listed"));
-        }
-        self.remove_probe(&key).await?;
-        Ok((fastest, date))
-    }
-
     /// A bucket may protect by itself whatever is written: then the probe stays, and that is no error.
     async fn remove_probe(&self, key: &str) -> Result<()> {
         match self.remove_key(FileKind::Lock, &FileId::CONFIG, key).await {
@@ -73,6 +51,17 @@ impl S3Storage {
     }
 }
 
-fn wrong(message: &str) -> Error {
-    Error::new(ErrorKind::Other, OPERATION, message)
+#[async_trait]
+impl Trial for S3Storage {
+    async fn put(&self, key: &str, body: Bytes) -> Result<Answer> {
+        self.client.ask(OPERATION, Call { method: "PUT", key, body, ..Call::default() }).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Answer> {
+        self.client.ask(OPERATION, Call { method: "GET", key, ..Call::default() }).await
+    }
+
+    async fn is_listed(&self, key: &str) -> Result<bool> {
+        Ok(!self.client.objects(OPERATION, key, true).await?.is_empty())
+    }
 }

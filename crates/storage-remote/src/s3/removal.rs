@@ -3,8 +3,8 @@
 use sendense_storage::{Error, ErrorKind, FileId, FileKind, Result};
 
 use super::S3Storage;
-use super::client::Call;
 use super::listing::Versions;
+use crate::call::{Call, parse_xml};
 
 const OPERATION: &str = "remove";
 
@@ -57,7 +57,7 @@ impl S3Storage {
         if outcome.is_refused_with(&["NotImplemented", "VersioningNotConfigured"]) {
             return Ok(false);
         }
-        match outcome.accepted(OPERATION).and_then(|answer| super::client::parse_xml(OPERATION, &answer)) {
+        match outcome.accepted(OPERATION).and_then(|answer| parse_xml(OPERATION, &answer)) {
             Ok(document) => Ok(matches!(document.text_of("Status"), Some("Enabled" | "Suspended"))),
             // Who may not ask will be told when removing.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(self.policy.is_some()),

@@ -94,6 +94,17 @@ impl ServerProcess {
     }
 }
 
+/// Runs a program to its end and returns what it prints.
+pub(super) async fn run(mut command: Command) -> io::Result<String> {
+    let program = command.as_std().get_program().to_string_lossy().into_owned();
+    let done = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if done.status.success() {
+        return Ok(words(&done.stdout));
+    }
+    Err(io::Error::other(format!("{program} failed: {}{}", words(&done.stdout), words(&done.stderr))))
+}
+
 /// Most servers cannot choose a port themselves and tell which, so one is chosen for them; another process may be
 /// faster.
 fn free_port() -> io::Result<u16> {

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::process::Stdio;
 
 use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use super::ServerProcess;
+use super::process::run;
 use crate::tls_files::TlsFiles;
 
 /// An S3 server. Its keys are for tests only.
@@ -131,14 +131,4 @@ impl Versitygw {
         command.arg(format!("{}/{path}", self.endpoint()));
         run(command).await
     }
-}
-
-async fn run(mut command: Command) -> io::Result<String> {
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    let done = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
-    let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if done.status.success() {
-        return Ok(words(&done.stdout));
-    }
-    Err(io::Error::other(format!("{program} failed: {}{}", words(&done.stdout), words(&done.stderr))))
 }

@@ -11,6 +11,7 @@ const SECRET_FIELDS = {
   nfs: [],
   smb: ['password'],
   s3: ['secretAccessKey'],
+  azure: ['accountKey'],
   sftp: ['privateKeyPem'],
   rest: ['password'],
 } as const satisfies Record<NewRepositoryPlace['type'], readonly string[]>
