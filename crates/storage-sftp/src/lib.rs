@@ -7,6 +7,7 @@
 mod connection;
 mod failure;
 mod files;
+mod key_folder;
 mod layout;
 mod session;
 mod ssh;

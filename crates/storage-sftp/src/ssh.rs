@@ -1,8 +1,8 @@
 //! The system's OpenSSH client: how it is started, and what its words mean.
 
-use std::fs::{OpenOptions, Permissions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 
 use base64::Engine;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::failure::{Failure, Outcome, excerpt};
+use crate::key_folder;
 
 /// What the host key is known by, whatever the server is called.
 const ALIAS: &str = "repository";
@@ -72,9 +73,7 @@ impl Destination {
         let failed = |error: io::Error| {
             Failure::new(ErrorKind::Other, format!("there is no private place for the key: {error}"))
         };
-        let private = Permissions::from_mode(0o700);
-        let folder = tempfile::Builder::new().prefix("sendense-sftp-").permissions(private).tempdir();
-        let folder = folder.map_err(failed)?;
+        let folder = key_folder::make().map_err(failed)?;
         let destination = Self { host: host.into(), port, username: username.into(), folder };
         // OpenSSH wants the line of the end to be a line.
         let key = private_key.expose().trim_ascii();
@@ -177,6 +176,8 @@ pub(crate) fn classify(words: &[u8]) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGaZ0k1Yc0mDHLQrYXh0lG8mBq3hG2yI8y0J4m1sKx3F";
