@@ -169,10 +169,11 @@ def nfiles(path):
 
 
 def fsync_new(path, since):
+    """Makes durable what is new in a folder, or a file whatever its time: some programs restore that too."""
     t = time.monotonic()
     for p in ([path] if os.path.isfile(path) else tree(path)):
         try:
-            if os.stat(p).st_mtime >= since - 2:
+            if p == path or os.stat(p).st_mtime >= since - 2:
                 fd = os.open(p, os.O_RDONLY); os.fsync(fd); os.close(fd)
         except OSError:
             pass

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sendense_storage::WRITE_BYTES_MAX;
 
@@ -12,10 +13,16 @@ use crate::ChunkId;
 /// What is zero becomes a hole in pieces of this size. Smaller ones cost more system calls than they save.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// After so many bytes whoever has written the last of them waits until all are on the medium, while the others go on.
+/// Otherwise that has to be waited for at the end, and the memory of the machine fills with what is not written yet.
+const FLUSH_BYTES: u64 = 128 << 20;
+
 /// The file in the making.
 pub(super) struct Output {
     file: File,
     placement: Placement,
+    /// Bytes written so far.
+    written: AtomicU64,
 }
 
 /// Why a chunk is not in the file.
@@ -36,7 +43,7 @@ impl From<sendense_repo::Error> for Failure {
 
 impl Output {
     pub(super) fn new(file: File, placement: Placement) -> Self {
-        Self { file, placement }
+        Self { file, placement, written: AtomicU64::new(0) }
     }
 
     /// Writes a chunk to all its places. Returns how many there are, and how many bytes were written.
@@ -47,7 +54,13 @@ impl Output {
             places += 1;
             written += write_data(&self.file, plain, offset).map_err(Failure::Write)?;
         }
+        self.flush_now_and_then(written).map_err(Failure::Write)?;
         Ok((places, written))
+    }
+
+    fn flush_now_and_then(&self, more: u64) -> io::Result<()> {
+        let before = self.written.fetch_add(more, Ordering::Relaxed);
+        if before / FLUSH_BYTES == (before + more) / FLUSH_BYTES { Ok(()) } else { self.file.sync_data() }
     }
 }
 
