@@ -153,7 +153,7 @@ impl Storage for AzureStorage {
     async fn write(&self, kind: FileKind, id: &FileId, content: Bytes) -> Result<()> {
         let written = async {
             let outcome = self.upload("write", &self.layout.key(kind, id), content.clone()).await?;
-            if outcome.is_refused_with(&["BlobAlreadyExists"]) {
+            if outcome.is_refused_with(&["BlobAlreadyExists", "ConditionNotMet"]) {
                 return require_same(&self.read(kind, id).await?, &content);
             }
             outcome.accepted("write").map(|_| ())

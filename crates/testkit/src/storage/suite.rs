@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sendense_storage::{ErrorKind, FileEntry, FileId, FileKind, Storage};
+use sendense_storage::{Error, ErrorKind, FileEntry, FileId, FileKind, Storage};
 
 /// Holds the promises of [`Storage`] against an empty place that was not yet created.
 ///
@@ -25,6 +25,25 @@ pub async fn suite(storage: Arc<dyn Storage>) {
     writers_of_one_file_agree(&storage).await;
     empty_and_large_files(&*storage).await;
     capacity_is_plausible(&*storage).await;
+}
+
+/// What each operation says of a place that is a wrong one: none may look like an empty or a working place.
+///
+/// # Panics
+/// When an operation succeeds.
+pub async fn refusals(storage: &dyn Storage) -> Vec<Error> {
+    let id = an_id(7);
+    vec![
+        storage.create().await.unwrap_err(),
+        storage.is_initialised().await.unwrap_err(),
+        storage.list(FileKind::Pack).await.unwrap_err(),
+        storage.list(FileKind::Config).await.unwrap_err(),
+        storage.size(FileKind::Pack, &id).await.unwrap_err(),
+        storage.read(FileKind::Pack, &id).await.unwrap_err(),
+        storage.read_range(FileKind::Pack, &id, 0, 1).await.unwrap_err(),
+        storage.write(FileKind::Pack, &id, a_content(1, 10)).await.unwrap_err(),
+        storage.remove(FileKind::Pack, &id).await.unwrap_err(),
+    ]
 }
 
 fn an_id(seed: u8) -> FileId {

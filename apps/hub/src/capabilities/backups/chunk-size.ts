@@ -4,7 +4,7 @@ const CHUNK_BYTES_MAX = 8 * 1024 * 1024
 
 /**
  * The size of the chunks that a VM's disks are cut into, all of them alike: what the repository says, doubled until the
- * largest disk has a million chunks at most. Decision 24 has the figures.
+ * largest disk has a million chunks at most. Decision 26 has the figures.
  */
 export function chunkBytesFor(
   repositoryChunkBytes: number,
