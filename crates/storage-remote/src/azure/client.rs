@@ -11,6 +11,7 @@ use super::AzureSettings;
 use super::sign::{Signed, Signer, ms_date};
 use crate::call::{Call, Meaning, Outcome, parse_xml};
 use crate::http::{Answer, Endpoint, HttpClient, encode};
+use crate::place_probe::difference_ms;
 use crate::xml::Element;
 
 /// The version of the protocol. Since 2019-12-12 one `PUT` takes up to 5,000 MiB, and since 2015-02-21 a length of
@@ -48,10 +49,7 @@ impl Client {
 
     /// Sends a request; refusals are no errors yet, but for those that are about who we are.
     pub(super) async fn send(&self, operation: &'static str, call: Call<'_>) -> Result<Outcome> {
-        let request = self.sign(call).map_err(|error| {
-            Error::new(ErrorKind::Other, operation, "its address or key cannot be sent").with_source(error)
-        })?;
-        let outcome = Outcome::of(self.http.send(operation, request).await?, meaning);
+        let outcome = Outcome::of(self.http.send(operation, self.sign(call)).await?, meaning);
         match self.stranger(operation, &outcome) {
             Some(error) => Err(error),
             None => Ok(outcome),
@@ -95,18 +93,14 @@ impl Client {
         if !is_wrong_key {
             return None;
         }
-        let skew = outcome.answer.date().map(|date| difference(date, self.now()));
-        let (kind, words) = if skew.is_some_and(|skew| skew >= SKEW_MAX) {
+        let skew_ms = outcome.answer.date().map(|date| difference_ms(date, self.now()).unsigned_abs());
+        let (kind, words) = if skew_ms.is_some_and(|skew_ms| Duration::from_millis(skew_ms) >= SKEW_MAX) {
             (ErrorKind::ClockSkewed, "the clocks of this machine and of the server are too far apart")
         } else {
             (ErrorKind::CredentialsWrong, "the server does not accept the key of the account")
         };
         Some(Error::new(kind, operation, format!("{words} ({})", outcome.message())))
     }
-}
-
-fn difference(time: SystemTime, other: SystemTime) -> Duration {
-    time.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
 /// What the codes of Azure mean.

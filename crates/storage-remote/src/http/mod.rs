@@ -81,12 +81,16 @@ impl HttpClient {
         Ok(Self(client))
     }
 
-    /// Sends a request and waits for the whole answer. Only failures of the connection are errors here.
+    /// Sends a request, if it could be built, and waits for the whole answer. Only failures of the connection are
+    /// errors here.
     pub(crate) async fn send(
         &self,
         operation: &'static str,
-        request: Request<Full<Bytes>>,
+        request: Result<Request<Full<Bytes>>, hyper::http::Error>,
     ) -> Result<Answer> {
+        let request = request.map_err(|error| {
+            Error::new(ErrorKind::Other, operation, "its address or key cannot be sent").with_source(error)
+        })?;
         let answer = self.0.request(request).await.map_err(|error| from_connection(operation, error))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
-use sendense_storage::{Error, ErrorKind, Result};
+use sendense_storage::{ErrorKind, Result};
 use sha2::{Digest, Sha256};
 
 use super::S3Settings;
@@ -55,10 +55,7 @@ impl Client {
 
     /// Sends a request; refusals are no errors yet.
     pub(super) async fn send(&self, operation: &'static str, call: Call<'_>) -> Result<Outcome> {
-        let request = self.sign(call).map_err(|error| {
-            Error::new(ErrorKind::Other, operation, "its address or key cannot be sent").with_source(error)
-        })?;
-        Ok(Outcome::of(self.http.send(operation, request).await?, meaning))
+        Ok(Outcome::of(self.http.send(operation, self.sign(call)).await?, meaning))
     }
 
     /// Sends a request; a refusal is an error.
