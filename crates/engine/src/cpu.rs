@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::{Error, Result};
@@ -22,13 +22,30 @@ pub(crate) fn cores() -> usize {
 /// # Errors
 /// [`Error::Internal`] if `work` panics.
 pub(crate) async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let slot = Arc::clone(&SLOTS).acquire_owned().await;
-    let slot = slot.map_err(|_| Error::Internal("The threads are gone".into()))?;
-    let run = move || {
-        let _held_while_working = slot;
-        work()
-    };
-    spawn_blocking(run).await.map_err(|error| Error::Internal(format!("A calculation failed: {error}")))
+    Slot::take().await?.run(work).await
+}
+
+/// The right to keep a core busy.
+pub(crate) struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// Waits for one to be free.
+    pub(crate) async fn take() -> Result<Self> {
+        let permit = Arc::clone(&SLOTS).acquire_owned().await;
+        let permit = permit.map_err(|_| Error::Internal("The threads are gone".into()))?;
+        Ok(Self { _permit: permit })
+    }
+
+    /// As [`on_cpu`].
+    pub(crate) async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let run = move || {
+            let _held_while_working = self;
+            work()
+        };
+        spawn_blocking(run).await.map_err(|error| Error::Internal(format!("A calculation failed: {error}")))
+    }
 }
 
 #[cfg(test)]

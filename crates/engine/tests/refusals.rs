@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lab::raw_node::{Answer, RawNode, chunks_body, raw_frame, read_answer};
 use lab::{CHUNK, CHUNK_LEN, Lab, capture, commit_options, mixed_disk, noise, source};
-use sendense_engine::wire::{Codec, Coverage, Entry, Finish, FrameHeader, Offer, Open, disk_path};
+use sendense_engine::wire::{Accepted, Codec, Coverage, Entry, Finish, FrameHeader, Offer, Open, disk_path};
 use sendense_engine::{Areas, CaptureSession, CertificatePin, ChunkId, Code};
 use tokio::io::AsyncWriteExt;
 
@@ -211,6 +211,38 @@ async fn a_slow_node_holds_up_nobody() {
     opened.expect_recovery(&plain).await;
     // The session is committed, so the slow request is told so instead of being waited for.
     assert_problem(&read_answer(slow).await, Code::TicketInvalid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_before_a_wrong_one_are_stored() {
+    let opened = Opened::new().await;
+    let (plain, other) = (noise(8, CHUNK_LEN), noise(9, CHUNK_LEN));
+    opened.node.offer(&offer_of(&[ChunkId::of(&plain), ChunkId::of(&other)])).await;
+    let frames = [(raw_frame(&plain), plain.as_slice()), (raw_frame(&other), plain.as_slice())];
+    assert_problem(&opened.send(&frames).await, Code::ChunkHashMismatch);
+    let again = opened.offer(&plain).await;
+    let wanted = sendense_engine::wire::Answer::decode(&again.body, 1).unwrap().0;
+    assert_eq!(wanted, [false], "it is there already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_when_the_memory_is_just_enough_for_one_chunk() {
+    let opened = Opened::new().await;
+    let plain = noise(10, CHUNK_LEN);
+    opened.offer(&plain).await;
+    let frames = [(raw_frame(&plain), plain.as_slice()); 3];
+    let body = chunks_body(1, &frames);
+    // Of 64 MiB, slow Nodes hold all but one chunk.
+    let mut slow = Vec::new();
+    for _ in 0..(64 << 20) / CHUNK_LEN - 1 {
+        let mut stream = opened.node.begin(&disk_path("job-7", "2000", "chunks"), body.len()).await;
+        stream.write_all(&body[..100]).await.unwrap();
+        stream.flush().await.unwrap();
+        slow.push(stream);
+    }
+    let answer = opened.send(&frames).await;
+    let accepted: Accepted = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((accepted.accepted, accepted.new_bytes), (3, CHUNK));
 }
 
 #[tokio::test(flavor = "multi_thread")]

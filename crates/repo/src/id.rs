@@ -24,6 +24,12 @@ macro_rules! ids {
                 Self(Sha256::digest(bytes).into())
             }
 
+            /// The ids of both, which takes less time than twice that of one.
+            #[must_use]
+            $visibility fn of_both(bytes: [&[u8]; 2]) -> [Self; 2] {
+                sendense_sha256::Sha256::digest_both(bytes).map(Self)
+            }
+
             /// Wraps 32 bytes.
             #[must_use]
             $visibility const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -139,6 +145,12 @@ mod tests {
         let json = serde_json::to_string(&id).unwrap();
         assert_eq!(json, format!("\"{id}\""));
         assert_eq!(serde_json::from_str::<ChunkId>(&json).unwrap(), id);
+    }
+
+    #[test]
+    fn two_ids_at_a_time_are_those_of_each() {
+        let [one, other] = ChunkId::of_both([b"a chunk", b"another"]);
+        assert_eq!((one, other), (ChunkId::of(b"a chunk"), ChunkId::of(b"another")));
     }
 
     #[test]

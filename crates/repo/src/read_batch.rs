@@ -7,6 +7,7 @@ use sendense_storage::FileKind;
 
 use crate::blocking::blocking;
 use crate::check::is_damage;
+use crate::opener::cut;
 use crate::pack::{BlobKind, PackedBlob};
 use crate::repository::Inner;
 use crate::{ChunkId, Error, PackId, Result};
@@ -115,25 +116,17 @@ pub(crate) async fn read_sealed(repository: &Inner, batch: &ReadBatch) -> Result
     Ok(repository.storage.read_range(FileKind::Pack, &id, start.into(), length as usize).await?)
 }
 
-/// Opens the blobs of a batch one after the other. Keeps a core busy.
+/// Opens the blobs of a batch. Keeps a core busy.
 pub(crate) fn open(
     repository: &Inner,
     batch: &ReadBatch,
     sealed: Bytes,
-    mut visit: impl FnMut(&PackedBlob, Result<&[u8], &'static str>),
+    visit: impl FnMut(&PackedBlob, Result<&[u8], &'static str>),
 ) -> Result<()> {
     // Where nobody else holds the bytes, this is no copy.
     let mut sealed = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
-    let start = batch.start();
-    repository.openers.with(|opener| {
-        for blob in &batch.blobs {
-            let first = blob.offset.saturating_sub(start) as usize;
-            match sealed.get_mut(first..first.saturating_add(blob.length as usize)) {
-                Some(sealed) => visit(blob, opener.open(&repository.key, blob, sealed)),
-                None => visit(blob, Err("its pack is too short")),
-            }
-        }
-    })
+    let places = cut(&mut sealed, batch.start() as usize, &batch.blobs);
+    repository.openers.with(|opener| opener.open_all(&repository.key, places, visit))
 }
 
 type Unfinished<V> = (Vec<ChunkId>, V);

@@ -17,23 +17,31 @@ pub(crate) struct ChunkCheck {
 
 struct Workspace {
     decompressor: Decompressor<'static>,
-    plain: Vec<u8>,
+    /// For two chunks at a time.
+    plain: [Vec<u8>; 2],
 }
+
+/// What a Node says of a chunk, and what it sent.
+pub(crate) type Claim = (FrameHeader, Bytes);
 
 impl ChunkCheck {
     pub(crate) fn new() -> Self {
         Self { idle: Arc::default() }
     }
 
-    /// Fails unless `payload` yields exactly the bytes that `header` promises.
-    pub(crate) async fn check(&self, header: FrameHeader, payload: Bytes) -> Result<()> {
+    /// For each of one or two chunks: fails unless the payload yields exactly the bytes that the header promises. Two
+    /// take little longer than one.
+    pub(crate) async fn check(&self, first: Claim, second: Option<Claim>) -> Result<[Result<()>; 2]> {
         let idle = Arc::clone(&self.idle);
         on_cpu(move || {
             let reused = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut workspace = reused.map_or_else(Workspace::new, Ok)?;
-            let checked = workspace.check(&header, &payload);
+            let checked = match second {
+                None => [workspace.check(&first), Ok(())],
+                Some(second) => workspace.check_both([&first, &second]),
+            };
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
-            checked
+            Ok(checked)
         })
         .await?
     }
@@ -42,34 +50,58 @@ impl ChunkCheck {
 impl Workspace {
     fn new() -> Result<Self> {
         let decompressor = Decompressor::new().map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(Self { decompressor, plain: Vec::new() })
+        Ok(Self { decompressor, plain: Default::default() })
     }
 
-    fn check(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<()> {
-        let id = match header.codec {
-            Codec::Raw => ChunkId::of(payload),
-            Codec::Zstd => ChunkId::of(self.decompress(header.plain_bytes as usize, payload)?),
-        };
-        if id == header.id {
-            return Ok(());
-        }
-        Err(Error::protocol(
-            Code::ChunkHashMismatch,
-            format!("The bytes sent for chunk {} do not have that hash", header.id),
-        ))
+    fn check(&mut self, claim: &Claim) -> Result<()> {
+        let Self { decompressor, plain: [plain, _] } = self;
+        compare(claim, ChunkId::of(decompress(decompressor, plain, claim)?))
     }
 
-    /// The buffer has the length that was promised: what would yield more ends there.
-    fn decompress(&mut self, plain_bytes: usize, payload: &[u8]) -> Result<&[u8]> {
-        self.plain.resize(plain_bytes, 0);
-        match self.decompressor.decompress_to_buffer(payload, self.plain.as_mut_slice()) {
-            Ok(length) if length == plain_bytes => Ok(&self.plain),
-            _ => Err(Error::protocol(
-                Code::ChunkMalformed,
-                "A payload does not decompress to the promised length",
-            )),
+    fn check_both(&mut self, [first, second]: [&Claim; 2]) -> [Result<()>; 2] {
+        let Self { decompressor, plain: [plain, other_plain] } = self;
+        let plain = decompress(decompressor, plain, first);
+        let other_plain = decompress(decompressor, other_plain, second);
+        match (plain, other_plain) {
+            (Ok(plain), Ok(other_plain)) => {
+                let [id, other_id] = ChunkId::of_both([plain, other_plain]);
+                [compare(first, id), compare(second, other_id)]
+            }
+            (plain, other_plain) => [
+                plain.and_then(|plain| compare(first, ChunkId::of(plain))),
+                other_plain.and_then(|plain| compare(second, ChunkId::of(plain))),
+            ],
         }
     }
+}
+
+/// The plain bytes. The buffer gets the length that was promised: what would yield more ends there.
+fn decompress<'a>(
+    decompressor: &mut Decompressor<'_>,
+    buffer: &'a mut Vec<u8>,
+    (header, payload): &'a Claim,
+) -> Result<&'a [u8]> {
+    if header.codec == Codec::Raw {
+        return Ok(payload);
+    }
+    let plain_bytes = header.plain_bytes as usize;
+    buffer.resize(plain_bytes, 0);
+    match decompressor.decompress_to_buffer(payload, buffer.as_mut_slice()) {
+        Ok(length) if length == plain_bytes => Ok(buffer),
+        _ => {
+            Err(Error::protocol(Code::ChunkMalformed, "A payload does not decompress to the promised length"))
+        }
+    }
+}
+
+fn compare((header, _): &Claim, id: ChunkId) -> Result<()> {
+    if id == header.id {
+        return Ok(());
+    }
+    Err(Error::protocol(
+        Code::ChunkHashMismatch,
+        format!("The bytes sent for chunk {} do not have that hash", header.id),
+    ))
 }
 
 #[cfg(test)]
@@ -87,7 +119,8 @@ mod tests {
     }
 
     async fn check(header: FrameHeader, payload: &[u8]) -> Option<Code> {
-        let checked = ChunkCheck::new().check(header, Bytes::copy_from_slice(payload)).await;
+        let claim = (header, Bytes::copy_from_slice(payload));
+        let [checked, _] = ChunkCheck::new().check(claim, None).await.unwrap();
         checked.err().map(|error| error.code())
     }
 
@@ -123,5 +156,26 @@ mod tests {
             check(header(&[7; 1000], b"nothing", Codec::Zstd), b"nothing").await,
             Some(Code::ChunkMalformed)
         );
+    }
+
+    #[tokio::test]
+    async fn each_of_two_chunks_has_its_own_verdict() {
+        let plain = b"disk ".repeat(1000);
+        let frame = zstd::bulk::compress(&plain, 1).unwrap();
+        let whole = (header(&plain, &frame, Codec::Zstd), Bytes::from(frame));
+        let other = (header(b"other", b"other", Codec::Raw), Bytes::from_static(b"other"));
+        let changed = (other.0, Bytes::from_static(b"otter"));
+        let malformed = (header(&plain, b"nothing", Codec::Zstd), Bytes::from_static(b"nothing"));
+        let (mismatched, unreadable) = (Some(Code::ChunkHashMismatch), Some(Code::ChunkMalformed));
+        for (first, second, expected) in [
+            (&whole, &other, [None, None]),
+            (&whole, &changed, [None, mismatched]),
+            (&changed, &whole, [mismatched, None]),
+            (&malformed, &whole, [unreadable, None]),
+            (&changed, &malformed, [mismatched, unreadable]),
+        ] {
+            let checked = ChunkCheck::new().check(first.clone(), Some(second.clone())).await.unwrap();
+            assert_eq!(checked.map(|checked| checked.err().map(|error| error.code())), expected);
+        }
     }
 }

@@ -6,7 +6,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::chunk_pool::ChunkBuffer;
-use crate::ChunkId;
 use crate::wire::{Entry, OFFER_ENTRIES_MAX, ZeroRun};
 
 /// How long an offer waits for more chunks.
@@ -23,7 +22,7 @@ pub(super) enum Hashed {
     Data(HashedChunk),
 }
 
-/// A chunk and its id.
+/// A chunk with content, and its id.
 pub(super) struct HashedChunk {
     pub(super) entry: Entry,
     pub(super) plain: ChunkBuffer,
@@ -75,11 +74,6 @@ impl Batch {
             Hashed::Data(chunk) => self.chunks.push(chunk),
         }
     }
-}
-
-/// The id of a chunk, or `None` if it is zero.
-pub(super) fn id_of(plain: &[u8]) -> Option<ChunkId> {
-    if sendense_disk::is_zero(plain) { None } else { Some(ChunkId::of(plain)) }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::capture_counters::{CaptureCounters, CaptureProgress, set};
 use super::chunk_pool::ChunkPool;
 use super::compressor::ChunkCompressor;
 use super::hub_client::{HubClient, Target};
+use super::identify::Identifier;
 use super::pipeline::Pipeline;
 use super::plan::{Areas, Plan};
 use crate::geometry::Geometry;
@@ -131,6 +132,7 @@ fn pipeline(
         client,
         opened,
         geometry,
+        identifier: Identifier::default(),
         compressor: ChunkCompressor::new(options.compression_level),
         pool: ChunkPool::new(&options.memory, chunk_bytes, memory_bytes_max),
         counters,

@@ -7,6 +7,7 @@ mod capture_counters;
 mod chunk_pool;
 mod compressor;
 mod hub_client;
+mod identify;
 mod nbd_export;
 mod pipeline;
 mod plan;

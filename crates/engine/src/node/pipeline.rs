@@ -16,13 +16,13 @@ use sendense_disk::BlockSource;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::batcher::{Batch, Hashed, HashedChunk, id_of};
+use super::batcher::{Batch, Hashed, HashedChunk};
 use super::capture_counters::{CaptureCounters, add};
 use super::chunk_pool::{ChunkBuffer, ChunkPool};
 use super::compressor::ChunkCompressor;
 use super::hub_client::{Frame, HubClient};
+use super::identify::Identifier;
 use super::plan::Plan;
-use crate::cpu::on_cpu;
 use crate::geometry::Geometry;
 use crate::wire::{
     CHUNKS_HEADER_BYTES, Entry, FRAME_HEADER_BYTES, OFFER_ENTRIES_MAX, Offer, Opened, ZeroRun,
@@ -42,6 +42,7 @@ pub(super) struct Pipeline {
     pub(super) client: HubClient,
     pub(super) opened: Opened,
     pub(super) geometry: Geometry,
+    pub(super) identifier: Identifier,
     pub(super) compressor: ChunkCompressor,
     /// Chunks at the same time.
     pub(super) pool: Arc<ChunkPool>,
@@ -100,8 +101,7 @@ impl Pipeline {
             return Err(bug("a read of another length"));
         }
         add(&self.counters.read, u64::from(length));
-        let hash = move || (id_of(buffer.as_ref()), buffer);
-        let (id, plain) = on_cpu(hash).await?;
+        let (id, plain) = self.identifier.identify(buffer).await?;
         let result = if let Some(id) = id {
             Hashed::Data(HashedChunk { entry: Entry { index, id }, plain })
         } else {

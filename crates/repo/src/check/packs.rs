@@ -6,12 +6,13 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use rand::seq::SliceRandom;
+use sendense_sha256::Sha256;
 use sendense_storage::{ErrorKind, FileKind};
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::{CheckProgress, CheckReport, Problem, reads_max};
 use crate::blocking::blocking;
+use crate::opener::{MISPLACED, cut};
 use crate::pack::{self, PackedBlob};
 use crate::repository::Inner;
 use crate::{ChunkId, Error, PackId, Result};
@@ -113,29 +114,43 @@ async fn read(repository: &Arc<Inner>, id: PackId) -> Result<Findings> {
     blocking(move || examine(&repository, id, content)).await
 }
 
-/// Goes through a pack once: each blob is hashed as a part of the pack, opened in place and hashed as a chunk while
-/// it is in the processor's cache.
+/// Goes through a pack once and opens it in place. Two hashes at a time: those of its blobs beside that of the pack,
+/// which goes ahead of them, and then those of two blobs.
 fn examine(repository: &Inner, id: PackId, content: Bytes) -> Result<Findings> {
     let (mut blobs, mut reason) = compare_with_index(repository, id, pack::parse(&repository.key, &content));
     let mut content = content.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
     blobs.sort_unstable_by_key(|blob| blob.offset);
-    let (mut hash, mut hashed, mut bad_blobs) = (Sha256::new(), 0, Vec::new());
+    let (mut hash, mut hashed, mut opened, mut bad_blobs) = (Sha256::default(), 0, 0, Vec::new());
+    let mut visit = |blob: &PackedBlob, plain: Result<&[u8], &'static str>| {
+        bad_blobs.extend(plain.err().map(|reason| (*blob, reason)));
+    };
     repository.openers.with(|opener| {
-        for blob in &blobs {
+        let mut rest = blobs.as_slice();
+        while let [blob, behind @ ..] = rest
+            && hashed < content.len()
+        {
+            rest = behind;
             let (start, end) = (blob.offset as usize, blob.offset as usize + blob.length as usize);
-            if start < hashed || end > content.len() {
-                // Only what an index says that does not fit its pack: the blobs lie over each other or beyond it.
-                bad_blobs.push((*blob, "its place is not in its pack"));
+            if start < opened || end > content.len() {
+                // Only what an index says that does not fit its pack.
+                visit(blob, Err(MISPLACED));
                 continue;
             }
-            hash.update(&content[hashed..end]);
-            hashed = end;
-            let opened = opener.open(&repository.key, blob, &mut content[start..end]);
-            bad_blobs.extend(opened.err().map(|reason| (*blob, reason)));
+            if hashed < end {
+                hash.update(&content[hashed..end]);
+                hashed = end;
+            }
+            let (sealed, ahead) = content.split_at_mut(hashed);
+            let ahead = &ahead[..ahead.len().min(blob.plain_bytes() as usize)];
+            let sealed = &mut sealed[start..end];
+            visit(blob, opener.open_beside(&repository.key, (blob, sealed), (&mut hash, ahead)));
+            (hashed, opened) = (hashed + ahead.len(), end);
         }
+        opener.open_all(&repository.key, cut(&mut content[opened..], opened, rest), visit);
     })?;
+    // What lies behind the last blob.
     hash.update(&content[hashed..]);
-    if PackId::from_bytes(hash.finalize().into()) != id {
+    if PackId::from_bytes(hash.finish()) != id {
         reason = Some("its content does not match its name".into());
     }
     Ok(Findings { pack: reason, bad_blobs })
