@@ -64,7 +64,10 @@ impl Connection {
     }
 
     async fn connect(&self) -> Outcome<Arc<Session>> {
-        let session = timeout(CONNECT_LIMIT, Session::start(self.destination.dial()?)).await;
+        // Who ends orderly need not get to dropping what it holds, so the key is in a file no longer than it must be.
+        let files = self.destination.lay_out()?;
+        let session = timeout(CONNECT_LIMIT, Session::start(self.destination.dial(&files)?)).await;
+        drop(files);
         let session =
             session.map_err(|_| Failure::new(ErrorKind::Unreachable, "the server does not answer"))??;
         let left_behind = std::mem::take(&mut *self.left_behind());

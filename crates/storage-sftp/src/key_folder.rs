@@ -11,7 +11,7 @@ use tempfile::TempDir;
 const PREFIX: &str = "sendense-sftp-";
 
 /// Makes a folder for our user alone. It is removed when it is dropped, or else by the next process that makes one:
-/// a process that was killed leaves the private key behind that lies in it.
+/// a process that is killed while it connects leaves the private key behind that lies in it.
 pub(crate) fn make() -> io::Result<TempDir> {
     let private = Permissions::from_mode(0o700);
     let prefix = format!("{PREFIX}{}-", std::process::id());

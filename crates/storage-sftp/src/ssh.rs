@@ -41,14 +41,14 @@ const SETTINGS: [&str; 18] = [
     "LogLevel=ERROR",
 ];
 
-/// Where to connect, with the files that ssh needs for it. They are removed when this is dropped.
+/// Where to connect, and what ssh needs for it.
 #[derive(Debug)]
 pub(crate) struct Destination {
     host: String,
     port: u16,
     username: String,
-    /// Private; ssh runs in it, so that no name of a folder needs quoting.
-    folder: TempDir,
+    private_key: Secret,
+    host_key: String,
 }
 
 impl Destination {
@@ -70,33 +70,30 @@ impl Destination {
         let Some(host_key) = parse_host_key(host_key) else {
             return refuse("the host key is not written as in known_hosts: its type, then its base64");
         };
-        let failed = |error: io::Error| {
-            Failure::new(ErrorKind::Other, format!("there is no private place for the key: {error}"))
-        };
-        let folder = key_folder::make().map_err(failed)?;
-        let destination = Self { host: host.into(), port, username: username.into(), folder };
-        // OpenSSH wants the line of the end to be a line.
-        let key = private_key.expose().trim_ascii();
-        destination.put(PRIVATE_KEY, &[key, b"\n"]).map_err(failed)?;
-        destination.put(KNOWN_HOSTS, &[format!("{ALIAS} {host_key}\n").as_bytes()]).map_err(failed)?;
-        Ok(destination)
+        let private_key = Secret::new(private_key.expose());
+        Ok(Self { host: host.into(), port, username: username.into(), private_key, host_key })
     }
 
     pub(crate) fn location(&self, path: &str) -> String {
         format!("sftp://{}@{}:{}/{path}", self.username, self.host, self.port)
     }
 
-    fn put(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.folder.path().join(name))?;
-        parts.iter().try_for_each(|part| file.write_all(part))
+    /// A private folder with the files that ssh needs until it is let in. They are removed when it is dropped.
+    pub(crate) fn lay_out(&self) -> Outcome<TempDir> {
+        let write = || {
+            let folder = key_folder::make()?;
+            // OpenSSH wants the line of the end to be a line.
+            put(&folder, PRIVATE_KEY, &[self.private_key.expose().trim_ascii(), b"\n"])?;
+            put(&folder, KNOWN_HOSTS, &[format!("{ALIAS} {}\n", self.host_key).as_bytes()])?;
+            Ok(folder)
+        };
+        write().map_err(|error: io::Error| {
+            Failure::new(ErrorKind::Other, format!("there is no private place for the key: {error}"))
+        })
     }
 
-    /// Starts ssh. It is killed when the child is dropped.
-    pub(crate) fn dial(&self) -> Outcome<Child> {
+    /// Starts ssh with the files of [`Self::lay_out`]. It is killed when the child is dropped.
+    pub(crate) fn dial(&self, files: &TempDir) -> Outcome<Child> {
         let mut command = Command::new("ssh");
         command.args(["-F", "/dev/null"]);
         for setting in SETTINGS {
@@ -108,7 +105,8 @@ impl Destination {
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
-        command.current_dir(self.folder.path());
+        // No name of a folder needs quoting where it runs in that folder.
+        command.current_dir(files.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Who stops us at a terminal lets us finish what we write.
         command.process_group(0).kill_on_drop(true);
@@ -116,6 +114,12 @@ impl Destination {
             Failure::new(ErrorKind::Other, format!("the program ssh (OpenSSH) cannot be started: {error}"))
         })
     }
+}
+
+fn put(folder: &TempDir, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+    let path = folder.path().join(name);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    parts.iter().try_for_each(|part| file.write_all(part))
 }
 
 fn is_host(host: &str) -> bool {
@@ -204,13 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_private_and_goes_with_the_destination() {
+    fn the_key_is_private_wherever_it_is() {
         let destination = Destination::new("a", 22, "hub", &Secret::new("secret"), HOST_KEY).unwrap();
-        let folder = destination.folder.path().to_owned();
+        assert!(!format!("{destination:?}").contains("secret"));
+        let files = destination.lay_out().unwrap();
+        let folder = files.path().to_owned();
         let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(folder.clone()), mode(folder.join(PRIVATE_KEY))), (0o700, 0o600));
-        assert!(!format!("{destination:?}").contains("secret"));
-        drop(destination);
+        drop(files);
         assert!(!folder.exists());
     }
 }
