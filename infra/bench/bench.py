@@ -421,6 +421,8 @@ def op(c, kind, cmd, src=None, timeout=900, **kv):
     after = du(c.repo)
     out = dict(wall=r["wall"] + sync, run=r["wall"], sync=sync, cpu=r["cpu"], srv_cpu=r["srv_cpu"], rss_mb=r["rss_mb"],
                grew=after - before, repo=after, others=r["others"], rc=r["rc"])
+    start = re.search(r'"startMs":([\d.]+)', r["out"])
+    out["start"] = float(start[1]) / 1000 if start else None
     if r["rc"]:
         out["error"] = (r["err"] or r["out"])[-400:]
         c.failed = f"{kind}: " + out["error"]
@@ -655,11 +657,12 @@ def report(R, a):
                 f = [x for x in S[n]["incr"] if ok(x)]
                 if not f:
                     continue
-                rows.append([n, "yes" if S[n]["cbt"] else "no", summary([x["wall"] for x in f]), ratio(n, "incr"), f"{med([x['cpu'] for x in f]):.2f}", cratio(n, "incr"),
+                starts = [x["start"] for x in f if x.get("start")]
+                rows.append([n, "yes" if S[n]["cbt"] else "no", summary([x["wall"] for x in f]), f"{med(starts):.2f}" if starts else "-", ratio(n, "incr"), f"{med([x['cpu'] for x in f]):.2f}", cratio(n, "incr"),
                              f"{med([x['srv_cpu'] for x in f]):.2f}", f"{max(x['rss_mb'] for x in f):.0f}", f"{sum(x['grew'] for x in f) / MB:.0f}", f"{sum(x['grew'] for x in f) / sum(ch[:len(f)]):.2f}",
                              " ".join(f"{x['grew'] / MB:.0f}" for x in f)])
             out.append(f"## Days 1..{a.days} (changed granules: {sum(ch) / MB:.0f} MB in all)\n")
-            out.append(table(["", "CBT", "wall s per day", "x wall", "CPU s", "x CPU", "server CPU s", "RSS MB", "grew MB", "grew/changed", "per day"], rows) + "\n")
+            out.append(table(["", "CBT", "wall s per day", "of it start s", "x wall", "CPU s", "x CPU", "server CPU s", "RSS MB", "grew MB", "grew/changed", "per day"], rows) + "\n")
         for img in ("clone", "sibling"):
             if any(S[n][img] for n in S):
                 rows = []

@@ -51,6 +51,8 @@ async function backup(
     certificatePem: readFileSync(`${folder}/cert.pem`, 'utf8'),
     privateKeyPem: readFileSync(`${folder}/key.pem`, 'utf8'),
   })
+  // Since this process was started. A Hub runs already, with its repositories open.
+  print({ startMs: performance.now() })
   await using session = await repository.beginCapture({
     captureId: `${vm}-${point}`,
     dataPlane,
