@@ -194,6 +194,7 @@ fn code_of_repository(error: &sendense_repo::Error) -> Code {
         Repo::Storage(storage) => code_of_storage(storage.kind()),
         Repo::PackNotWritten { kind, .. } => code_of_storage(*kind),
         Repo::LockLost => Code::RepositoryUnavailable,
+        Repo::Unprotected { .. } => Code::StorageObjectLockMissing,
         _ => Code::Internal,
     }
 }
@@ -216,5 +217,17 @@ fn code_of_storage(kind: ErrorKind) -> Code {
         ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::Timeout | ErrorKind::Other => {
             Code::RepositoryUnavailable
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_administrator_can_mend_is_not_called_a_bug() {
+        let id = sendense_repo::PackId::of(b"a pack");
+        let unprotected = Error::Repository(sendense_repo::Error::Unprotected { id });
+        assert_eq!(unprotected.code(), Code::StorageObjectLockMissing);
     }
 }
