@@ -7,7 +7,7 @@ use std::time::Duration;
 use napi::Result;
 use napi_derive::napi;
 use sendense_engine::{
-    Areas, CaptureCounters, CaptureOptions, CaptureProgress, CertificatePin, Extent, MemoryBudget, NbdExport,
+    Areas, CaptureCounters, CaptureOptions, CaptureProgress, Extent, MemoryBudget, NbdExport, ParsePinError,
     Target,
 };
 use tokio_util::sync::CancellationToken;
@@ -189,7 +189,10 @@ fn areas(kind: &str, extents: Vec<CaptureExtent>) -> Result<Areas> {
 
 fn target(target: CaptureTarget, grace_ms: Option<u32>) -> Result<Target> {
     Ok(Target {
-        certificate: CertificatePin::parse(&target.certificate_sha256).map_err(rejection)?,
+        certificate: target
+            .certificate_sha256
+            .parse()
+            .map_err(|error: ParsePinError| rejection(error.into()))?,
         host: target.host,
         port: target.port,
         capture_id: target.capture_id,

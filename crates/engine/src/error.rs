@@ -5,6 +5,7 @@
 //! - Whoever shows an error to people prints the whole chain: [`Error::full_text`].
 
 use sendense_storage::ErrorKind;
+use sendense_tls_pin::ParsePinError;
 
 use crate::Code;
 use crate::wire::Malformed;
@@ -90,6 +91,12 @@ pub enum Error {
     /// A bug of ours.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<ParsePinError> for Error {
+    fn from(error: ParsePinError) -> Self {
+        Self::Request(error.to_string())
+    }
 }
 
 impl Error {

@@ -46,6 +46,6 @@ pub use sendense_repo::{
 };
 pub use sendense_storage::{Protection, ProtectionMode, ProtectionPolicy};
 pub use sendense_storage_remote::{AzureSettings, ObjectLockProbe, PlaceProbe, S3Settings};
+pub use sendense_tls_pin::{CertificatePin, ParsePinError};
 pub use sftp_place::SftpPlace;
-pub use tls::CertificatePin;
 pub use upkeep::Sampled;

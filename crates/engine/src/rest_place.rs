@@ -8,9 +8,9 @@ use sendense_repo::Secret;
 use sendense_storage::{Error as StorageError, ErrorKind, FileId, FileKind, Storage};
 use sendense_storage_remote::{ObjectLockProbe, PlaceProbe};
 use sendense_storage_rest::{RestOptions, RestStorage};
+use sendense_tls_pin::CertificatePin;
 use sha2::{Digest, Sha256};
 
-use crate::tls::CertificatePin;
 use crate::{Error, Result};
 
 const OPERATION: &str = "probe";
@@ -30,7 +30,7 @@ pub struct RestPlace {
 
 impl RestPlace {
     pub(crate) async fn open(&self) -> Result<RestStorage> {
-        let pin = self.certificate_sha256.as_deref().map(CertificatePin::parse).transpose()?;
+        let pin = self.certificate_sha256.as_deref().map(str::parse::<CertificatePin>).transpose()?;
         let password = std::str::from_utf8(self.password.expose())
             .map_err(|_| Error::Request("The password for the server is not text".into()))?;
         let options = RestOptions {

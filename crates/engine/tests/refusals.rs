@@ -9,7 +9,7 @@ use std::time::Duration;
 use lab::raw_node::{Answer, RawNode, chunks_body, raw_frame, read_answer};
 use lab::{CHUNK, CHUNK_LEN, Lab, capture, commit_options, mixed_disk, noise, source};
 use sendense_engine::wire::{Accepted, Codec, Coverage, Entry, Finish, FrameHeader, Offer, Open, disk_path};
-use sendense_engine::{Areas, CaptureSession, CertificatePin, ChunkId, Code};
+use sendense_engine::{Areas, CaptureSession, ChunkId, Code};
 use tokio::io::AsyncWriteExt;
 
 /// A session with one disk of one chunk, opened, for a Node that can say anything.
@@ -192,7 +192,7 @@ async fn a_node_sends_nothing_to_a_hub_with_another_certificate() {
     let disk = mixed_disk(1, 3);
     session.begin_disk("2000", disk.len() as u64, None).await.unwrap();
     let mut options = lab.options(&session, "2000", Areas::Whole);
-    options.target.certificate = CertificatePin::parse(&"ab".repeat(32)).unwrap();
+    options.target.certificate = "ab".repeat(32).parse().unwrap();
     let begin = std::time::Instant::now();
     let error = capture(source(&disk), &options).await.unwrap_err();
     assert_eq!(error.code(), Code::HubCertificateMismatch);

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use sha2::{Digest, Sha256};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use sendense_tls_pin::CertificatePin;
 use tokio_rustls::TlsConnector;
 
 use crate::dial::Stream;
@@ -69,7 +69,7 @@ fn server_name(options: &TlsOptions, address: &Address) -> Result<ServerName<'st
 
 async fn verifier(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
     let path = match trust {
-        Trust::PinnedSha256(sha256) => return Ok(Arc::new(Pin { sha256: *sha256, provider })),
+        Trust::PinnedSha256(sha256) => return Ok(CertificatePin::new(*sha256).verifier(provider)),
         Trust::CaFile(path) => path,
     };
     let mut roots = RootCertStore::empty();
@@ -106,52 +106,4 @@ async fn content(path: &Path) -> Result<Vec<u8>> {
 
 fn file_error(path: &Path, reason: String) -> Error {
     Error::TlsFile { path: path.to_owned(), reason }
-}
-
-/// Accepts exactly one certificate. That the server holds its key is proven by the handshake as always.
-#[derive(Debug)]
-struct Pin {
-    sha256: [u8; 32],
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pin {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if Sha256::digest(end_entity).as_slice() == self.sha256 {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::General("the certificate is not the pinned one".into()))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::tls;
 use sendense_storage::{Error, ErrorKind, FileId, FileKind, Result};
+use sendense_tls_pin::is_certificate_failure;
 
 pub(crate) const LIST_V2: &str = "application/vnd.x.restic.rest.v2";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -143,7 +144,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 fn of_connection(operation: &'static str, error: hyper_util::client::legacy::Error) -> Error {
-    if tls::is_certificate_failure(&error) {
+    if is_certificate_failure(&error) {
         let untrusted = "the certificate of the server is not the one that is trusted";
         Error::new(ErrorKind::CertificateUntrusted, operation, untrusted).with_source(error)
     } else {

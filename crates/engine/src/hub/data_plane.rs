@@ -17,8 +17,9 @@ use tokio_util::task::TaskTracker;
 use super::chunk_check::ChunkCheck;
 use super::routes;
 use super::sessions::Sessions;
-use crate::tls::{self, CertificatePin};
+use crate::tls;
 use crate::{Error, Result};
+use sendense_tls_pin::CertificatePin;
 
 const CONNECTIONS_MAX: usize = 512;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -18,12 +18,13 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::upload_body::UploadBody;
-use crate::tls::{self, CertificatePin};
+use crate::tls;
 use crate::wire::{
     self, Accepted, Answer, BINARY_TYPE, ChunksHeader, Finish, Finished, FrameHeader, JSON_TYPE, Malformed,
     Offer, Open, Opened, Problem,
 };
 use crate::{Code, Error, Result};
+use sendense_tls_pin::{CertificatePin, is_certificate_failure};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -172,7 +173,7 @@ enum Failure {
 impl Failure {
     /// Whatever happens to a connection may pass, except that it leads to somebody else.
     fn of_connection(error: hyper_util::client::legacy::Error) -> Self {
-        if tls::is_pin_failure(&error) {
+        if is_certificate_failure(&error) {
             Self::Final(Error::HubCertificate)
         } else {
             Self::Temporary(error.into())
