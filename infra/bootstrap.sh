@@ -54,6 +54,7 @@ main() {
       install_azurite
       install_restic "$RESTIC_CURRENT_VERSION" "$TOOLS/bin/restic-current"
       install_sshd
+      install_test_machine
       ;;
     --bench)
       install_debian_packages "${BENCH_PACKAGES[@]}"
@@ -226,6 +227,15 @@ install_sshd() {
   ) || die "apt-get could not download: openssh-server"
   mv "$folder/usr/sbin/sshd" "$TOOLS/bin/sshd"
   rm -rf "$folder"
+}
+
+# A kernel that can mount NFS and SMB, whatever the one here can, and an emulator that boots it.
+install_test_machine() {
+  case "$(uname -m)" in
+    x86_64) install_debian_packages qemu-system-x86 ;;
+    aarch64) install_debian_packages qemu-system-arm ;;
+  esac
+  "$SENDENSE_ROOT/infra/test-machine/make.sh" "$TOOLS/test-machine"
 }
 
 main "$@"

@@ -10,7 +10,7 @@ import { type Program, startProgram } from './program.ts'
 /** The password that tests give to the first administrator. */
 export const ADMIN_PASSWORD = 'a-long-test-password'
 
-const HubFile = z.object({
+export const HubFile = z.object({
   url: z.string(),
   dataPlanePort: z.int(),
   certificateSha256: z.string(),
@@ -93,20 +93,26 @@ export class HubProcess implements AsyncDisposable {
   /** A client of the administrator; changes the one-time password at the first call. */
   async administrator(): Promise<Client> {
     const oneTime = await this.oneTimePassword().catch(() => undefined)
-    if (oneTime !== undefined) {
-      const first = await this.client().auth.login({ body: { username: 'admin', password: oneTime } })
-      const body = { currentPassword: oneTime, newPassword: ADMIN_PASSWORD }
-      await this.client(first.token).auth.changePassword({ body })
-    }
-    const { token } = await this.client().auth.login({
-      body: { username: 'admin', password: ADMIN_PASSWORD },
-    })
-    return this.client(token)
+    return administratorOf(token => this.client(token), oneTime)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#program[Symbol.asyncDispose]()
   }
+}
+
+/** Logs the administrator in; the first time with the one-time password, which is changed. */
+export async function administratorOf(
+  client: (token?: string) => Client,
+  oneTimePassword: string | undefined,
+): Promise<Client> {
+  if (oneTimePassword !== undefined) {
+    const first = await client().auth.login({ body: { username: 'admin', password: oneTimePassword } })
+    const body = { currentPassword: oneTimePassword, newPassword: ADMIN_PASSWORD }
+    await client(first.token).auth.changePassword({ body })
+  }
+  const { token } = await client().auth.login({ body: { username: 'admin', password: ADMIN_PASSWORD } })
+  return client(token)
 }
 
 async function launch(

@@ -76,16 +76,19 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   })
 }
 
+/** Waits for a job to end. */
+export async function finishedJob(admin: Client, jobId: JobId): Promise<Progress> {
+  let last: Progress | undefined
+  for await (const progress of await admin.jobs.watchProgress({ params: { jobId } })) last = progress
+  if (!last) throw new Error(`The stream of job ${jobId} was empty`)
+  return last
+}
+
 type Parts = Omit<Stage, 'addVm' | 'backUp' | 'backUpWell' | 'finished'>
 
 function stageOf(parts: Parts): Stage {
   const { admin, lab, vcenterId, repository } = parts
-  const finished = async (jobId: JobId): Promise<Progress> => {
-    let last: Progress | undefined
-    for await (const progress of await admin.jobs.watchProgress({ params: { jobId } })) last = progress
-    if (!last) throw new Error(`The stream of job ${jobId} was empty`)
-    return last
-  }
+  const finished = (jobId: JobId) => finishedJob(admin, jobId)
   const backUp: Stage['backUp'] = async (vm, options = {}) => {
     const body = { vmId: vm.id, repositoryId: repository.id, ...options }
     const { jobId, backupId } = await admin.backups.startBackup({ body })

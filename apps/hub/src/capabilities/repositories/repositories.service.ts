@@ -19,8 +19,8 @@ import type { JobsService } from '../jobs/index.ts'
 import { addRepository } from './add-repository.ts'
 import type { RepositoryMounts } from './mounts/repository-mounts.ts'
 import type { OpenRepositories } from './open-repositories.ts'
-import { probe } from './probe-place.ts'
-import { changedLimits, reachPlace } from './reach-place.ts'
+import { probe, probeShare } from './probe-place.ts'
+import { changedLimits, isMounted, reachPlace } from './reach-place.ts'
 import type { RepositoriesStore, RepositoryChange, RepositoryRecord } from './repositories.store.ts'
 import { checkRepositoryPath } from './repository-path.ts'
 import { openPlace, sealPlace } from './repository-secrets.ts'
@@ -113,7 +113,9 @@ export class RepositoriesService {
     if (place.type === 'local') await checkRepositoryPath(place.path, { dataDir, existing: true })
     const mountName = `test-${newId()}`
     try {
-      return await probe(await reachPlace(place, mountName, mounts), engine)
+      const reached = await reachPlace(place, mountName, mounts)
+      const isShare = isMounted(place) && reached.type === 'local'
+      return await (isShare ? probeShare(reached, engine) : probe(reached, engine))
     } finally {
       await mounts.detach(mountName)
     }

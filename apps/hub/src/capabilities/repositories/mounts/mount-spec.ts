@@ -25,21 +25,26 @@ export function mountSpecOf(place: MountedPlace): MountSpec {
     return {
       type: 'nfs',
       listedTypes: ['nfs', 'nfs4'],
-      source: `${bracketed(place.server)}:${place.exportPath}`,
-      options: [`vers=${place.version}`, 'soft', 'timeo=300', 'retrans=3', 'retry=0'],
+      source: `${isAddressV6(place.server) ? `[${bare(place.server)}]` : place.server}:${place.exportPath}`,
+      // With `soft` no answer would look like a broken medium (EIO).
+      options: [`vers=${place.version}`, 'softerr', 'timeo=300', 'retrans=3', 'retry=0'],
     }
   }
   const { username, password, domain } = place
   return {
     type: 'cifs',
     listedTypes: ['cifs', 'smb3'],
-    source: `//${place.server}/${place.share}`,
+    source: `//${bare(place.server)}/${place.share}`,
     options: [`vers=${place.version}`, 'soft', 'iocharset=utf8', 'file_mode=0600', 'dir_mode=0700'],
     credentials: { username, password, domain },
   }
 }
 
-/** An IPv6 address needs brackets before a colon. */
-function bracketed(server: string): string {
-  return server.includes(':') && !server.startsWith('[') ? `[${server}]` : server
+/** The mount program of NFS wants brackets around an IPv6 address, and the one of SMB wants none. */
+function bare(server: string): string {
+  return server.replace(/^\[|\]$/g, '')
+}
+
+function isAddressV6(server: string): boolean {
+  return server.includes(':')
 }

@@ -136,6 +136,8 @@ test('the credentials of a share stand in a private file and nowhere on the comm
     `stat -c %a ${target}.credentials >> ${told}.file`,
   ]
   await writeFile(join(bin, 'mount'), script.join('\n'), { mode: 0o755 })
+  // As a Hub leaves it that is killed meanwhile.
+  await writeFile(`${target}.credentials`, 'old', { mode: 0o644 })
   await mount(spec, target, { searchPath: `${bin}:/usr/bin:/bin` })
   expect(await readFile(told, 'utf8')).not.toContain('a long secret')
   expect(await readFile(told, 'utf8')).toContain(`credentials=${target}.credentials`)
@@ -145,10 +147,31 @@ test('the credentials of a share stand in a private file and nowhere on the comm
   expect(await readdir(folder)).not.toContain('point.credentials')
 })
 
-test('an IPv6 address gets brackets in front of the path', () => {
-  const place = { type: 'nfs', server: 'fd00::1', exportPath: '/srv', version: '4.2', folder: 'x' } as const
-  expect(mountSpecOf(place)).toMatchObject({ source: '[fd00::1]:/srv' })
+test('a mount program that does not end is ended, with the helper that holds it up', async () => {
+  const bin = join(folder, 'bin')
+  await mkdir(bin)
+  const script = `#!/bin/sh\nsh -c 'echo $$ > ${folder}/helper; exec sleep 600'\n`
+  await writeFile(join(bin, 'mount'), script, { mode: 0o755 })
+  const mounting = mount(aTmpfs(), join(folder, 'point'), {
+    ...{ searchPath: `${bin}:/usr/bin:/bin`, timeoutMs: 500 },
+  })
+  await expect(mounting).rejects.toMatchObject({
+    ...{ code: 'mount-failed', message: expect.stringContaining('did not end within 0.5 s') },
+  })
+  const helper = (await readFile(join(folder, 'helper'), 'utf8')).trim()
+  await expect.poll(() => readFile(`/proc/${helper}/cmdline`, 'utf8').catch(() => '')).toBe('')
 })
+
+test.each(['fd00::1', '[fd00::1]'])(
+  'the IPv6 address %s is written as each mount program wants it',
+  server => {
+    const nfs = { type: 'nfs', server, exportPath: '/srv', version: '4.2', folder: 'x' } as const
+    expect(mountSpecOf(nfs)).toMatchObject({ source: '[fd00::1]:/srv' })
+    const account = { username: 'hub', password: 'a long secret' }
+    const smb = { type: 'smb', server, share: 'backups', version: '3.1.1', folder: 'x', ...account } as const
+    expect(mountSpecOf(smb)).toMatchObject({ source: '//fd00::1/backups' })
+  },
+)
 
 test('the kernel writes spaces as numbers', () => {
   const line = '42 27 0:39 / /mnt/a\\040b rw,nosuid shared:1 - nfs4 host:/x\\134y rw,vers=4.1'

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { mkdir, open, readFile, rm, rmdir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Logger } from '@sendense/platform'
+import { AppError, type Logger } from '@sendense/platform'
 import { mount, mountFailed, unmount } from './mount-program.ts'
 import type { MountSpec } from './mount-spec.ts'
 import { mountedAt } from './mount-table.ts'
@@ -28,9 +28,11 @@ export class RepositoryMounts {
   /** Mounts a share unless it is there already, checks it, and returns its folder. Fails with `mount-failed`. */
   async attach(name: string, spec: MountSpec): Promise<string> {
     const point = this.#pointOf(name)
-    await mkdir(point, { recursive: true, mode: 0o700 })
     try {
-      if (!(await mountedAt(point))) await mount(spec, point)
+      if (!(await mountedAt(point))) {
+        await mkdir(point, { recursive: true, mode: 0o700 })
+        await mount(spec, point)
+      }
       this.#attached.add(name)
       await checkMount(point, spec)
     } catch (error) {
@@ -58,9 +60,11 @@ export class RepositoryMounts {
 
   /** Unmounts what this process has mounted or found. */
   async detachAll(): Promise<void> {
-    for (const name of [...this.#attached]) {
-      await this.detach(name).catch(error => this.#options.log.warn('A share stays mounted', { name, error }))
-    }
+    // At once: each of those that do not answer takes its time.
+    const detached = [...this.#attached].map(name =>
+      this.detach(name).catch(error => this.#options.log.warn('A share stays mounted', { name, error })),
+    )
+    await Promise.all(detached)
   }
 
   #pointOf(name: string): string {
@@ -73,24 +77,35 @@ async function checkMount(point: string, spec: MountSpec): Promise<void> {
   const entry = await mountedAt(point)
   if (!entry)
     throw mountFailed(spec, `Nothing is mounted at ${point}, although the mount program was content.`)
-  if (!spec.listedTypes.includes(entry.type) || !isSameSource(entry.source, spec.source)) {
+  if (!spec.listedTypes.includes(entry.type) || !isSameSource(spec, entry.source)) {
     const detail = `At ${point} something else is mounted: ${entry.source} (${entry.type}). Unmount it.`
     throw mountFailed(spec, detail)
   }
-  if (entry.options.includes('ro'))
-    throw mountFailed(spec, 'It is mounted read-only. Let the server allow writing.')
-  await checkWritable(point, spec)
-  const { bavail } = await statfs(point)
-  if (bavail === 0) throw mountFailed(spec, 'No space is left there.')
+  if (entry.options.includes('ro')) throw mountFailed(spec, READ_ONLY)
+  try {
+    await checkWritable(point)
+    if ((await statfs(point)).bavail === 0) throw mountFailed(spec, NO_SPACE)
+  } catch (error) {
+    throw error instanceof AppError ? error : mountFailed(spec, whyNotWritable(error), error)
+  }
 }
 
-/** Kernels add or leave out slashes at the end. */
-function isSameSource(one: string, other: string): boolean {
-  const trimmed = (text: string) => text.replace(/\/+$/, '').toLowerCase()
-  return trimmed(one) === trimmed(other)
+const READ_ONLY = 'It is read-only. Let the server allow writing.'
+const NO_SPACE = 'No space is left there.'
+
+/**
+ * Kernels add or leave out slashes. Names of SMB shares have no case. An NFS server is listed by the name that it was
+ * first reached by, whatever name it is mounted by later.
+ */
+function isSameSource({ type, source }: MountSpec, listed: string): boolean {
+  const plain = (text: string) => {
+    const slashed = text.replace(/\/+/g, '/').replace(/\/$/, '')
+    return type === 'nfs' ? slashed.slice(slashed.indexOf(':/')) : slashed.toLowerCase()
+  }
+  return plain(source) === plain(listed)
 }
 
-async function checkWritable(point: string, spec: MountSpec): Promise<void> {
+async function checkWritable(point: string): Promise<void> {
   const path = join(point, `.sendense-${randomBytes(8).toString('hex')}`)
   const content = randomBytes(32).toString('hex')
   try {
@@ -102,14 +117,16 @@ async function checkWritable(point: string, spec: MountSpec): Promise<void> {
       await file.close()
     }
     if ((await readFile(path, 'utf8')) !== content) throw new Error('what was read is not what was written')
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
-    throw mountFailed(
-      spec,
-      `The Hub cannot write there: ${why}. Check the rights of its account on the server.`,
-      cause,
-    )
   } finally {
-    await rm(path, { force: true })
+    // Whether this is possible does not matter beside why it could not be written.
+    await rm(path, { force: true }).catch(() => undefined)
   }
+}
+
+/** Also a share that the kernel lists as writable may be read-only at the server. */
+function whyNotWritable(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'EROFS') return READ_ONLY
+  if (code === 'ENOSPC' || code === 'EDQUOT') return NO_SPACE
+  return `The Hub cannot write there: ${message}. Check the rights of its account on the server.`
 }
