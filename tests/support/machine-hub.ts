@@ -34,7 +34,7 @@ rm -f ${DATA_DIR}/hub.json
 export SENDENSE_HUB_DATA_DIR=${DATA_DIR} SENDENSE_HUB_RESTORE_DIR=/var/lib/restores
 export SENDENSE_HUB_HOST=0.0.0.0 SENDENSE_HUB_PORT=${MACHINE_PORT}
 export SENDENSE_HUB_PUBLIC_HOST=localhost SENDENSE_HUB_DATA_PLANE_PORT=0
-export NODE_COMPILE_CACHE=/var/cache/node ${engineVariable()}
+${engineVariable()}
 setsid '${process.execPath}' ${ROOT}apps/hub/src/main.ts >>/var/log/hub 2>&1 </dev/null &
 echo $! >/run/hub.pid
 for second in {1..${START_TIMEOUT_S}}; do
@@ -86,5 +86,5 @@ timeout 90 tail --pid="$(cat /run/hub.pid)" -f /dev/null`)
 
 function engineVariable(): string {
   const { SENDENSE_ENGINE } = process.env
-  return SENDENSE_ENGINE === undefined ? '' : `SENDENSE_ENGINE='${SENDENSE_ENGINE}'`
+  return SENDENSE_ENGINE === undefined ? '' : `export SENDENSE_ENGINE='${SENDENSE_ENGINE}'`
 }
