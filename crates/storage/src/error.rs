@@ -6,6 +6,8 @@
 use std::io;
 use std::time::SystemTime;
 
+use rustix::io::Errno;
+
 use crate::{FileId, FileKind};
 
 /// What a storage returns.
@@ -172,6 +174,7 @@ fn target_words(target: Option<&(FileKind, FileId)>) -> String {
 }
 
 fn classify(source: &io::Error) -> (ErrorKind, &'static str) {
+    let is = |errno: Errno| source.raw_os_error() == Some(errno.raw_os_error());
     match source.kind() {
         io::ErrorKind::NotFound => (ErrorKind::NotFound, "it does not exist"),
         io::ErrorKind::AlreadyExists => (ErrorKind::AlreadyExists, "it exists"),
@@ -184,10 +187,18 @@ fn classify(source: &io::Error) -> (ErrorKind, &'static str) {
         io::ErrorKind::TimedOut | io::ErrorKind::StaleNetworkFileHandle => {
             (ErrorKind::Timeout, "no answer in time")
         }
+        // A mounted share whose server is gone.
+        io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::WouldBlock => (ErrorKind::Unreachable, "its server does not answer"),
         io::ErrorKind::UnexpectedEof => (ErrorKind::Damaged, "the file is too short"),
-        _ if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
-            (ErrorKind::Damaged, "the medium reports an error")
-        }
+        _ if is(Errno::IO) => (ErrorKind::Damaged, "the medium reports an error"),
+        _ if is(Errno::HOSTDOWN) => (ErrorKind::Unreachable, "its server does not answer"),
         _ => (ErrorKind::Other, "the operating system reports an error"),
     }
 }
@@ -198,11 +209,21 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_a_used_up_quota_are_both_no_space() {
-        for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT] {
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
             let error = Error::from_io("write", errno.into());
             assert_eq!(error.kind(), ErrorKind::NoSpace);
             assert!(!error.is_temporary());
         }
+    }
+
+    #[test]
+    fn a_share_whose_server_is_gone_is_worth_another_try_and_a_bad_medium_is_not() {
+        for errno in [Errno::HOSTDOWN, Errno::HOSTUNREACH, Errno::AGAIN, Errno::CONNABORTED, Errno::TIMEDOUT]
+        {
+            assert!(Error::from_io("read", errno.into()).is_temporary(), "{errno:?}");
+        }
+        let medium = Error::from_io("read", Errno::IO.into());
+        assert_eq!((medium.kind(), medium.is_temporary()), (ErrorKind::Damaged, false));
     }
 
     #[test]
