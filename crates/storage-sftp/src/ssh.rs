@@ -70,7 +70,7 @@ impl Destination {
         let Some(host_key) = parse_host_key(host_key) else {
             return refuse("the host key is not written as in known_hosts: its type, then its base64");
         };
-        let private_key = Secret::new(private_key.expose());
+        let private_key = private_key.clone();
         Ok(Self { host: host.into(), port, username: username.into(), private_key, host_key })
     }
 

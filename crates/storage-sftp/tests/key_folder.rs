@@ -7,6 +7,7 @@ use std::fs;
 use sendense_storage::{ErrorKind, FileKind, Secret, Storage};
 use sendense_storage_sftp::{SftpOptions, SftpStorage};
 use sendense_testkit::servers::Sshd;
+use tokio::net::TcpListener;
 
 /// The folders with keys of this process.
 fn key_folders() -> usize {
@@ -28,6 +29,17 @@ async fn the_key_lies_in_a_file_only_while_ssh_connects() {
         private_key: &private_key,
         host_key: &server.host_key().unwrap(),
     };
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut opening = Box::pin(SftpStorage::open(SftpOptions { port, ..options.clone() }));
+    tokio::select! {
+        opened = &mut opening => panic!("a server that says nothing is none: {opened:?}"),
+        accepted = silent.accept() => drop(accepted.unwrap()),
+    }
+    assert_eq!(key_folders(), 1, "while it connects");
+    drop(opening);
+    assert_eq!(key_folders(), 0, "when it is given up");
+
     let storage = SftpStorage::open(options.clone()).await.unwrap();
     assert_eq!(key_folders(), 0, "while it is connected");
     storage.create().await.unwrap();
