@@ -24,7 +24,7 @@ impl Opened {
         let lab = Lab::new().await;
         let session = lab.begin().await;
         session.begin_disk("2000", CHUNK, None).await.unwrap();
-        let node = RawNode::of(lab.data_plane.port(), &session);
+        let node = RawNode::of(&lab.data_plane, &session);
         let open = Open { size_bytes: CHUNK, coverage: Coverage::Complete };
         assert_eq!(node.open(&open).await.status, 200);
         Self { lab, session, node }
@@ -162,7 +162,7 @@ async fn a_ticket_expires_at_its_time() {
     let lab = Lab::new().await;
     let session = lab.begin_with(|options| options.ticket_lifetime = Duration::from_millis(300)).await;
     session.begin_disk("2000", CHUNK, None).await.unwrap();
-    let node = RawNode::of(lab.data_plane.port(), &session);
+    let node = RawNode::of(&lab.data_plane, &session);
     let open = Open { size_bytes: CHUNK, coverage: Coverage::Complete };
     assert_eq!(node.open(&open).await.status, 200);
     tokio::time::sleep(Duration::from_millis(350)).await;
@@ -261,7 +261,7 @@ async fn a_session_that_nobody_uses_is_aborted_by_itself() {
     let lab = Lab::new().await;
     let session = lab.begin_with(|options| options.idle_timeout = Duration::from_millis(400)).await;
     session.begin_disk("2000", CHUNK, None).await.unwrap();
-    let node = RawNode::of(lab.data_plane.port(), &session);
+    let node = RawNode::of(&lab.data_plane, &session);
     let open = Open { size_bytes: CHUNK, coverage: Coverage::Complete };
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_millis(200)).await;

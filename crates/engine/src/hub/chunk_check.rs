@@ -62,16 +62,9 @@ impl Workspace {
         let Self { decompressor, plain: [plain, other_plain] } = self;
         let plain = decompress(decompressor, plain, first);
         let other_plain = decompress(decompressor, other_plain, second);
-        match (plain, other_plain) {
-            (Ok(plain), Ok(other_plain)) => {
-                let [id, other_id] = ChunkId::of_both([plain, other_plain]);
-                [compare(first, id), compare(second, other_id)]
-            }
-            (plain, other_plain) => [
-                plain.and_then(|plain| compare(first, ChunkId::of(plain))),
-                other_plain.and_then(|plain| compare(second, ChunkId::of(plain))),
-            ],
-        }
+        let hashed = [&plain, &other_plain].map(|plain| plain.as_ref().copied().unwrap_or_default());
+        let [id, other_id] = ChunkId::of_both(hashed);
+        [plain.and_then(|_| compare(first, id)), other_plain.and_then(|_| compare(second, other_id))]
     }
 }
 

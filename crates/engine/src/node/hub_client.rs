@@ -14,6 +14,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use sendense_tls_pin::{CertificatePin, is_certificate_failure};
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
@@ -24,7 +25,6 @@ use crate::wire::{
     Offer, Open, Opened, Problem,
 };
 use crate::{Code, Error, Result};
-use sendense_tls_pin::{CertificatePin, is_certificate_failure};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

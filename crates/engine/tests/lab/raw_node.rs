@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
 use sendense_engine::wire::{ChunksHeader, Codec, FrameHeader, Offer, Open, disk_path};
-use sendense_engine::{CaptureSession, ChunkId};
+use sendense_engine::{CaptureSession, CertificatePin, ChunkId, DataPlane};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -31,12 +30,13 @@ impl Answer {
 /// Talks to the session `job-7`, disk `2000`, unless told otherwise.
 pub(crate) struct RawNode {
     port: u16,
+    certificate: CertificatePin,
     pub(crate) ticket: String,
 }
 
 impl RawNode {
-    pub(crate) fn of(port: u16, session: &CaptureSession) -> Self {
-        Self { port, ticket: session.ticket().to_owned() }
+    pub(crate) fn of(hub: &DataPlane, session: &CaptureSession) -> Self {
+        Self { port: hub.port(), certificate: hub.certificate(), ticket: session.ticket().to_owned() }
     }
 
     pub(crate) async fn open(&self, open: &Open) -> Answer {
@@ -60,7 +60,7 @@ impl RawNode {
 
     /// Sends the head of a request that announces `length` bytes.
     pub(crate) async fn begin(&self, path: &str, length: usize) -> TlsStream<TcpStream> {
-        let mut stream = connect(self.port).await;
+        let mut stream = connect(self.port, self.certificate).await;
         let ticket = &self.ticket;
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {ticket}\r\ncontent-length: {length}\r\n\r\n"
@@ -108,54 +108,15 @@ pub(crate) fn raw_frame(plain: &[u8]) -> FrameHeader {
     FrameHeader { id: ChunkId::of(plain), plain_bytes: length, stored_bytes: length, codec: Codec::Raw }
 }
 
-async fn connect(port: u16) -> TlsStream<TcpStream> {
+async fn connect(port: u16, certificate: CertificatePin) -> TlsStream<TcpStream> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_custom_certificate_verifier(certificate.verifier(provider))
         .with_no_client_auth();
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let name = ServerName::try_from("hub.example").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
-}
-
-/// Trusts any server: these tests are about what the Hub trusts.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
