@@ -58,7 +58,7 @@ async function nbdkit(lab: Lab, disk: LabDiskRef, options: ReadOptions): Promise
     `file=${file}`,
     'transports=nbdssl',
   ]
-  const args = ['-r', '-U', '-', lab.vddk.pluginPath, ...parameters, '--run', options.client]
+  const args = ['-r', '-U', dir.join('socket'), lab.vddk.pluginPath, ...parameters, '--run', options.client]
   return await run('nbdkit', args).then(
     ({ stdout, stderr }) => ({ ok: true, stdout, stderr }),
     ({ stdout, stderr }: Session) => ({ ok: false, stdout, stderr }),
@@ -126,7 +126,7 @@ test('writes through VDDK reach a VM that is off', async () => {
     password=+${dir.join('password')} thumbprint=${lab.thumbprintSha256} vm=moref=${vm.ref}`.split(/\s+/)
   const file = `file=${await fileOf(lab, disk, undefined)}`
   const client = `nbdcopy ${dir.join('image')} "$uri"`
-  await run('nbdkit', ['-U', '-', lab.vddk.pluginPath, ...parameters, file, '--run', client])
+  await run('nbdkit', ['-U', dir.join('socket'), lab.vddk.pluginPath, ...parameters, file, '--run', client])
   await lab.control.saveDisk(disk, dir.join('now'))
   await run('cmp', [dir.join('image'), dir.join('now')])
 })

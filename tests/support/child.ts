@@ -28,6 +28,16 @@ export async function stopChild(child: ChildProcess, graceMs = 5000): Promise<Ch
   return end
 }
 
+/** The child ends with the stack, or with us. */
+export function ownChild(stack: AsyncDisposableStack, child: ChildProcess): void {
+  const killWithUs = () => child.kill('SIGKILL')
+  process.once('exit', killWithUs)
+  stack.defer(async () => {
+    await stopChild(child)
+    process.off('exit', killWithUs)
+  })
+}
+
 /** Asks again and again until there is an answer other than undefined; throws after the time limit. */
 export async function waitFor<T>(
   what: string,

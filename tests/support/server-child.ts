@@ -1,6 +1,6 @@
 import { type SpawnOptions, spawn } from 'node:child_process'
 import { connect, createServer } from 'node:net'
-import { stopChild, waitFor } from './child.ts'
+import { ownChild, waitFor } from './child.ts'
 
 /** A port of 127.0.0.1 that is free now, for servers that cannot choose one themselves and tell which. */
 export async function freePort(): Promise<number> {
@@ -18,12 +18,7 @@ export async function startServerChild(
   { program, args, port, options }: { program: string; args: string[]; port: number; options: SpawnOptions },
 ): Promise<void> {
   const child = spawn(program, args, { ...options, stdio: 'ignore' })
-  const killWithUs = () => child.kill('SIGKILL')
-  process.once('exit', killWithUs)
-  stack.defer(async () => {
-    await stopChild(child)
-    process.off('exit', killWithUs)
-  })
+  ownChild(stack, child)
   let failure: Error | undefined
   child.once('error', error => {
     failure = new Error(`${program} does not start; install it with infra/bootstrap.sh --checks`, {

@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
-import { stopChild, waitFor } from './child.ts'
+import { ownChild, waitFor } from './child.ts'
 import { makePrivateDir, type PrivateDir } from './private-dir.ts'
 import { freePort } from './server-child.ts'
 
@@ -103,14 +103,9 @@ function startQemu(
   child.once('error', error => {
     text += `${program} does not start; install it with infra/bootstrap.sh --checks: ${error.message}`
   })
-  const kill = () => child.kill('SIGKILL')
-  const tooLate = setTimeout(kill, LIFE_MAX_MS)
-  process.once('exit', kill)
-  stack.defer(async () => {
-    clearTimeout(tooLate)
-    await stopChild(child)
-    process.off('exit', kill)
-  })
+  ownChild(stack, child)
+  const tooLate = setTimeout(() => child.kill('SIGKILL'), LIFE_MAX_MS)
+  stack.defer(() => clearTimeout(tooLate))
   return { child, console: () => text }
 }
 
