@@ -7,10 +7,10 @@ import {
 } from '@sendense/contracts'
 import { AppError, type Clock } from '@sendense/platform'
 import { z } from 'zod'
-import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { JobDefinition, JobRun, Recovery } from '../jobs/index.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { BackupsStore } from './backups.store.ts'
+import { withRestorePoint } from './missing-restore-point.ts'
 import { recoverCommitted } from './recover-committed.ts'
 import { BackupInput, type RunBackupOptions, runBackup } from './run-backup.ts'
 
@@ -80,7 +80,7 @@ async function recoverBackup(
 }
 
 interface ReadOptions {
-  store: Pick<BackupsStore, 'markVerified'>
+  store: Pick<BackupsStore, 'markVerified' | 'markMissing'>
   repositories: BackupsPorts['repositories']
   clock: Clock
 }
@@ -96,11 +96,14 @@ export function verifyJob({ store, repositories, clock }: ReadOptions): JobDefin
       const { repository } = await repositories.open(run.input.repositoryId)
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
         report(run, { totalBytes, readBytes: checkedBytes, newBytes: 0 })
+      const { backupId, restorePointId } = run.input
       const read = () =>
-        repository.verify(run.input.restorePointId, { signal: run.signal, onProgress }).catch(throwFromEngine)
+        withRestorePoint(backupId, store, () =>
+          repository.verify(restorePointId, { signal: run.signal, onProgress }),
+        )
       const { chunks, bytes, damaged } = await run.step('read', read)
       if (damaged.length > 0) throw damageOf(damaged)
-      await store.markVerified(run.input.backupId, clock.now())
+      await store.markVerified(backupId, clock.now())
       return { chunks, bytes }
     },
   }
@@ -108,15 +111,16 @@ export function verifyJob({ store, repositories, clock }: ReadOptions): JobDefin
 
 /** The job that writes a disk of a restore point to a raw file. */
 export function restoreDiskJob({
+  store,
   repositories,
-}: Pick<ReadOptions, 'repositories'>): JobDefinition<RestoreDiskInput> {
+}: Pick<ReadOptions, 'store' | 'repositories'>): JobDefinition<RestoreDiskInput> {
   return {
     kind: 'restore-disk',
     input: RestoreDiskInput,
     steps: [{ name: 'write', title: 'Write the disk' }],
     timeoutMs: 7 * DAY_MS,
     run: async run => {
-      const { repositoryId, restorePointId, file, targetPath, overwrite } = run.input
+      const { backupId, repositoryId, restorePointId, file, targetPath, overwrite } = run.input
       const { repository } = await repositories.open(repositoryId)
       const onProgress = (counters: { logicalBytes: number; doneBytes: number; writtenBytes: number }) =>
         report(run, {
@@ -126,7 +130,9 @@ export function restoreDiskJob({
         })
       const disk = { restorePointId, file, targetPath, overwrite }
       const write = () =>
-        repository.restoreDisk(disk, { signal: run.signal, onProgress }).catch(throwFromEngine)
+        withRestorePoint(backupId, store, () =>
+          repository.restoreDisk(disk, { signal: run.signal, onProgress }),
+        )
       return { ...(await run.step('write', write)) }
     },
   }

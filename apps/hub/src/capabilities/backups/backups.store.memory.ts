@@ -1,6 +1,12 @@
 import type { BackupId, Failure, Page, PageQuery, RepositoryId, VmId } from '@sendense/contracts'
 import { pageOfArray } from '../../testing/page-of-array.ts'
-import type { Backup, BackupCompletion, BackupFilter, BackupsStore } from './backups.store.ts'
+import {
+  type Backup,
+  type BackupCompletion,
+  type BackupFilter,
+  type BackupsStore,
+  hasOwner,
+} from './backups.store.ts'
 
 /** The fake: passes the same suite as the real store. */
 export class BackupsMemoryStore implements BackupsStore {
@@ -44,6 +50,12 @@ export class BackupsMemoryStore implements BackupsStore {
   }
 
   async complete(id: BackupId, completion: BackupCompletion): Promise<boolean> {
+    const { repositoryId } = this.#backups.get(id) ?? {}
+    const others = this.#sorted().filter(
+      one => one.status === 'succeeded' && one.repositoryId === repositoryId,
+    )
+    const owner = others.find(one => one.id !== id && one.restorePointId === completion.restorePointId)
+    if (owner) throw hasOwner(owner.id)
     return this.#changeRunning(id, { ...completion, status: 'succeeded' })
   }
 

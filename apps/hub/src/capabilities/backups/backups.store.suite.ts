@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import {
   BackupId,
   JobId,
@@ -61,6 +62,22 @@ export function backupsStoreSuite(name: string, open: () => Promise<OpenedBackup
         finishedAt: new Date(5),
         disks: [],
       })
+    })
+
+    test('a restore point is that of one backup, until that one has lost it', async () => {
+      const opened = await open()
+      const first = await aSucceededBackup(opened, 1)
+      const { restorePointId } = (await opened.store.get(first.id)) ?? {}
+      const second = aBackup(opened)
+      await opened.store.add(second)
+      const completion = { ...aCompletion(), restorePointId: restorePointId ?? null }
+      await expect(opened.store.complete(second.id, completion)).rejects.toMatchObject({
+        code: 'conflict',
+        message: expect.stringContaining(first.id),
+      })
+      expect(await opened.store.get(second.id)).toEqual(second)
+      await opened.store.markMissing(first.id)
+      expect(await opened.store.complete(second.id, completion)).toBe(true)
     })
 
     test('the chain holds succeeded backups by the time of their capture', async () => {
@@ -178,7 +195,7 @@ export function aCompletion(): BackupCompletion {
     bytes,
   })
   return {
-    restorePointId: 'ab'.repeat(32),
+    restorePointId: randomBytes(32).toString('hex'),
     baseBackupId: null,
     mode: 'incremental',
     capturedAt: new Date('2026-01-01T00:00:01.456Z'),

@@ -14,6 +14,7 @@ import type {
   RepositoryId,
   VmId,
 } from '@sendense/contracts'
+import { AppError } from '@sendense/platform'
 
 /** A backup as the Hub keeps it. */
 export interface Backup {
@@ -77,7 +78,10 @@ export interface BackupsStore {
   listSucceeded(repositoryId: RepositoryId): Promise<Backup[]>
   /** All copies of a backup, whatever has become of them, oldest first. */
   listCopies(id: BackupId): Promise<Backup[]>
-  /** Turns a running backup into a succeeded one, with its disks, in one transaction. False when it does not run. */
+  /**
+   * Turns a running backup into a succeeded one, with its disks, in one transaction. False when it does not run. Fails
+   * with `conflict` when another backup has this restore point: removing one of both would take it from the other.
+   */
   complete(id: BackupId, completion: BackupCompletion): Promise<boolean>
   /** Turns a running backup into a failed or cancelled one. False when it does not run. */
   end(id: BackupId, status: 'failed' | 'cancelled', failure: Failure, finishedAt: Date): Promise<boolean>
@@ -86,4 +90,11 @@ export interface BackupsStore {
   /** Notes that the Hub has removed its restore point. */
   markForgotten(id: BackupId): Promise<void>
   markVerified(id: BackupId, at: Date): Promise<void>
+}
+
+/** The restore point is in this repository as that of another backup. */
+export function hasOwner(id: BackupId): AppError {
+  return new AppError('conflict', {
+    detail: `This restore point is in that repository already, as backup ${id}.`,
+  })
 }

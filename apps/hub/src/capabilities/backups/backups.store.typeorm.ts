@@ -1,8 +1,14 @@
 import type { BackupDisk, BackupId, Failure, Page, PageQuery, RepositoryId, VmId } from '@sendense/contracts'
-import { type EntityManager, In } from 'typeorm'
+import { type EntityManager, In, Not } from 'typeorm'
 import { type Db, findPage } from '../../platform/database/index.ts'
 import { BackupDiskEntity, type BackupDiskRow, BackupEntity, type BackupRow } from './backups.entities.ts'
-import type { Backup, BackupCompletion, BackupFilter, BackupsStore } from './backups.store.ts'
+import {
+  type Backup,
+  type BackupCompletion,
+  type BackupFilter,
+  type BackupsStore,
+  hasOwner,
+} from './backups.store.ts'
 
 export class BackupsTypeormStore implements BackupsStore {
   readonly #db: Db
@@ -63,6 +69,8 @@ export class BackupsTypeormStore implements BackupsStore {
 
   complete(id: BackupId, { disks, ...completion }: BackupCompletion): Promise<boolean> {
     return this.#db.write(async manager => {
+      const owner = await ownerOf(manager, id, completion.restorePointId)
+      if (owner) throw hasOwner(owner.id)
       const change = { ...completion, status: 'succeeded' as const }
       const { affected } = await manager.update(BackupEntity, { id, status: 'running' }, change)
       if (affected !== 1) return false
@@ -103,6 +111,18 @@ async function withDisks(manager: EntityManager, rows: readonly BackupRow[]): Pr
     rows.length === 0 ? [] : await manager.find(BackupDiskEntity, { where, order: { diskKey: 'ASC' } })
   const byBackup = Map.groupBy(disks, disk => disk.backupId)
   return rows.map(row => ({ ...row, disks: (byBackup.get(row.id) ?? []).map(toDisk) }))
+}
+
+/** Another backup that has the restore point. */
+async function ownerOf(
+  manager: EntityManager,
+  id: BackupId,
+  restorePointId: string | null,
+): Promise<BackupRow | null> {
+  const backup = await manager.findOneBy(BackupEntity, { id })
+  if (!backup || restorePointId === null) return null
+  const { repositoryId } = backup
+  return manager.findOneBy(BackupEntity, { id: Not(id), repositoryId, restorePointId, status: 'succeeded' })
 }
 
 async function insertDisks(

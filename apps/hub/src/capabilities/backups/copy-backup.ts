@@ -1,5 +1,5 @@
 import { BackupId, type ByteCounters, type JobId, NO_BYTES, RepositoryId } from '@sendense/contracts'
-import type { CopyReport } from '@sendense/engine'
+import type { CopiedRestorePoint, CopyReport } from '@sendense/engine'
 import { AppError } from '@sendense/platform'
 import { z } from 'zod'
 import type { Backup, BackupCompletion } from './backups.store.ts'
@@ -57,9 +57,9 @@ export function copyCompletion(
   }
 }
 
-/** The restore point that a copy has become. */
-export function targetOf({ points }: CopyReport, restorePointId: string): string {
+/** What has become of the restore point that was to be copied. */
+export function targetOf({ points }: CopyReport, restorePointId: string): CopiedRestorePoint {
   const point = points.find(one => one.sourceId === restorePointId)
   if (!point) throw new AppError('internal', { cause: new Error('The engine copied another restore point') })
-  return point.targetId
+  return point
 }

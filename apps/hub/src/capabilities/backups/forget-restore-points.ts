@@ -8,6 +8,7 @@ import type { Repository } from '@sendense/engine'
 import { AppError, type Clock } from '@sendense/platform'
 import type { z } from 'zod'
 import { fromEngine, throwFromEngine } from '../../platform/engine/engine-problem.ts'
+import type { JobRun } from '../jobs/index.ts'
 import type { Backup, BackupsStore } from './backups.store.ts'
 import { decideRetention } from './retention.ts'
 
@@ -20,17 +21,19 @@ type Retained = Pick<Repository, 'restorePoints' | 'protection' | 'forget'>
 
 /**
  * Decides for each restore point of a repository whether it stays, VM by VM. The repository says which there are, the
- * records say of what: a restore point that no backup of this Hub made is counted and left alone.
+ * records say of what: a restore point that no backup of this Hub made is counted and left alone, and a backup whose
+ * restore point is gone is told as absent.
  */
 export async function planForget(
   request: ForgetInput,
   repository: Retained,
   { store, clock }: { store: Pick<BackupsStore, 'listSucceeded'>; clock: Clock },
-): Promise<{ points: Point[]; unknownCount: number }> {
+): Promise<{ points: Point[]; absent: Backup[]; unknownCount: number }> {
+  // The records first: what is made meanwhile is then unknown, and not absent.
+  const recorded = await store.listSucceeded(request.repositoryId)
   const present = new Set((await repository.restorePoints().catch(throwFromEngine)).map(({ id }) => id))
-  const known = (await store.listSucceeded(request.repositoryId)).filter(
-    ({ restorePointId }) => restorePointId !== null && present.has(restorePointId),
-  )
+  const isPresent = ({ restorePointId }: Backup) => restorePointId !== null && present.has(restorePointId)
+  const known = recorded.filter(isPresent)
   const byVm = Map.groupBy(
     known.filter(backup => isMeant(backup, request)),
     ({ vmId }) => vmId,
@@ -47,7 +50,20 @@ export async function planForget(
       if (backup) points.push(await pointOf(backup, reasons, repository, clock))
     }
   }
-  return { points, unknownCount: present.size - new Set(known.map(one => one.restorePointId)).size }
+  const absent = recorded.filter(backup => !isPresent(backup))
+  return { points, absent, unknownCount: present.size - known.length }
+}
+
+/** Notes that restore points are gone: by this job, whose process died before it could say so, or by somebody else. */
+export async function noteAbsent(
+  absent: readonly Backup[],
+  { input, isResumed }: Pick<JobRun<ForgetInput>, 'input' | 'isResumed'>,
+  store: Pick<BackupsStore, 'markForgotten' | 'markMissing'>,
+): Promise<void> {
+  for (const backup of absent) {
+    const isOurs = isResumed && isMeant(backup, input)
+    await (isOurs ? store.markForgotten(backup.id) : store.markMissing(backup.id))
+  }
 }
 
 /** Removes the ones that go. One that turns out to be protected after all stays, and is reported so. */

@@ -51,7 +51,7 @@ export function createBackups(options: BackupsOptions): Backups {
   const captures = new CaptureRegistry()
   jobs.define(backupJob({ store, captures, inventory, vcenters, ports, clock, log }))
   jobs.define(verifyJob({ store, repositories, clock }))
-  jobs.define(restoreDiskJob({ repositories }))
+  jobs.define(restoreDiskJob({ store, repositories }))
   jobs.define(copyJob({ store, repositories, clock }))
   jobs.define(forgetJob({ store, repositories, clock }))
   const handlers = new CaptureHandlers({

@@ -1,11 +1,11 @@
-import type { CopyCounters } from '@sendense/engine'
+import type { CopiedRestorePoint, CopyCounters, CopyReport } from '@sendense/engine'
 import { AppError, type Clock } from '@sendense/platform'
-import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { InterruptedJob, JobDefinition, JobRun, Recovery } from '../jobs/index.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { Backup, BackupsStore } from './backups.store.ts'
 import { CopyInput, copyCompletion, newCopy, targetOf } from './copy-backup.ts'
-import { ForgetInput, forgetReport, planForget, removePoints } from './forget-restore-points.ts'
+import { ForgetInput, forgetReport, noteAbsent, planForget, removePoints } from './forget-restore-points.ts'
+import { withRestorePoint } from './missing-restore-point.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
@@ -48,10 +48,11 @@ export function forgetJob({ store, repositories, clock }: Options): JobDefinitio
     run: async run => {
       const { repositoryId, dryRun } = run.input
       const { repository } = await repositories.open(repositoryId)
-      const { points, unknownCount } = await run.step('decide', () =>
+      const { points, absent, unknownCount } = await run.step('decide', () =>
         planForget(run.input, repository, { store, clock }),
       )
       if (dryRun) return forgetReport(points, unknownCount, true)
+      await noteAbsent(absent, run, store)
       const options = { store, signal: run.signal }
       const done = await run.step('remove', () => removePoints(points, repository, options))
       repositories.measureSoon(repositoryId)
@@ -74,17 +75,14 @@ async function copy(run: JobRun<CopyInput>, { store, repositories, clock }: Opti
     run.report([{ diskKey: 0, bytes, isDone: false }])
   }
   const options = { restorePointIds: [restorePointId], signal: run.signal, onProgress }
-  const report = await repository.copyTo(target, options).catch(throwFromEngine)
+  const report = await withRestorePoint(sourceBackupId, store, () => repository.copyTo(target, options))
   const copied = targetOf(report, restorePointId)
   const finishedAt = clock.now()
-  await store.complete(
-    backupId,
-    copyCompletion(source, report, { restorePointId: copied, bytes, finishedAt }),
-  )
-  // Read back was what was copied: all of it, when the other repository had nothing of it.
-  if (report.skippedChunks === 0) await store.markVerified(backupId, finishedAt)
+  const made = { restorePointId: copied.targetId, bytes, finishedAt }
+  await store.complete(backupId, copyCompletion(source, report, made))
+  if (isReadBack(report, copied)) await store.markVerified(backupId, finishedAt)
   repositories.measureSoon(targetRepositoryId)
-  return { backupId, restorePointId: copied, ...withoutPoints(report) }
+  return { backupId, restorePointId: copied.targetId, ...withoutPoints(report) }
 }
 
 async function endCopy(run: JobRun<CopyInput>, error: unknown, { store, clock }: Options): Promise<void> {
@@ -119,6 +117,14 @@ function bytesOf(source: Backup, counters: CopyCounters | undefined) {
     // Known when it is done.
     storedBytes: 0,
   }
+}
+
+/** Read back is what was copied: all of it, when the other repository had nothing of it. */
+function isReadBack(
+  { verifiedChunks, skippedChunks }: CopyReport,
+  { wasThere }: CopiedRestorePoint,
+): boolean {
+  return !wasThere && verifiedChunks > 0 && skippedChunks === 0
 }
 
 function withoutPoints<T extends { points: unknown }>({ points: _points, ...rest }: T): Omit<T, 'points'> {

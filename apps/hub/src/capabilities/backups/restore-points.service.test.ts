@@ -1,5 +1,5 @@
 import { ForgetReport, JobId, NodeId, RepositoryId, type RetentionRules, VmId } from '@sendense/contracts'
-import { EngineError, type Repository } from '@sendense/engine'
+import { type CopiedRestorePoint, EngineError, type Repository } from '@sendense/engine'
 import { AppError, newId, principalOf } from '@sendense/platform'
 import { FakeClock, memoryLog } from '@sendense/platform/testing'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -39,11 +39,18 @@ beforeEach(() => {
   copyTo = async (_target, { restorePointIds, onProgress }) => {
     onProgress?.({ totalBytes: 10, doneBytes: 10, doneRestorePoints: 1, totalRestorePoints: 1 })
     for (const id of restorePointIds) points.get(other)?.set(`copy of ${id}`, null)
-    const copied = restorePointIds.map(sourceId => ({ sourceId, targetId: `copy of ${sourceId}` }))
-    const counted = { chunks: 2, copiedBytes: 6, storedBytes: 3, skippedChunks: 0, verifiedChunks: 2 }
-    return { points: copied, ...counted } as never
+    const copied = restorePointIds.map(sourceId => aCopied(sourceId, `copy of ${sourceId}`))
+    return { points: copied, ...COUNTED }
   }
 })
+
+/** What the engine says of a copy of two chunks. */
+const COUNTED = { chunks: 2, copiedBytes: 6, storedBytes: 3, skippedChunks: 0, verifiedChunks: 2 }
+const NOTHING_COPIED = { chunks: 0, copiedBytes: 0, storedBytes: 0, skippedChunks: 0, verifiedChunks: 0 }
+
+function aCopied(sourceId: string, targetId: string, wasThere = false): CopiedRestorePoint {
+  return { sourceId, targetId, wasThere }
+}
 
 const repositories = {
   open: async (id: RepositoryId) => ({ repository: repositoryOf(id), chunkBytes: 1024, name: 'main' }),
@@ -129,6 +136,13 @@ describe('removing one restore point', () => {
     await aService().remove(admin, id)
   })
 
+  test('is done when it is gone from the repository already', async () => {
+    const { id } = await aPoint(1)
+    points.get(main)?.clear()
+    await aService().remove(admin, id)
+    expect(await store.get(id)).toMatchObject({ status: 'forgotten' })
+  })
+
   test('needs one: a backup that runs has none', async () => {
     const running = aBackup({ vmId: db1, repositoryId: main, nodeId })
     await store.add(running)
@@ -137,10 +151,14 @@ describe('removing one restore point', () => {
 })
 
 describe('forgetting by rules', () => {
-  function forget(rules: RetentionRules, over: Partial<ForgetInput> = {}, signal?: AbortSignal) {
+  async function forget(
+    rules: RetentionRules,
+    over: Partial<ForgetInput> = {},
+    run: Partial<JobRun<ForgetInput>> = {},
+  ) {
     const input = { rules, tags: {}, timeZone: 'UTC', dryRun: false, repositoryId: main, ...over }
     const job = forgetJob({ store, repositories, clock })
-    return job.run(aRun(input, signal)).then(result => ForgetReport.parse(result))
+    return ForgetReport.parse(await job.run({ ...aRun(input), ...run }))
   }
 
   test('judges each VM by itself, and says of each restore point why it stays or goes', async () => {
@@ -196,10 +214,30 @@ describe('forgetting by rules', () => {
     await aPoint(2)
     await aPoint(1)
     const cancelled = AbortSignal.abort(new AppError('job-cancelled'))
-    await expect(forget({ keepLast: 1 }, {}, cancelled)).rejects.toMatchObject({ code: 'job-cancelled' })
+    await expect(forget({ keepLast: 1 }, {}, { signal: cancelled })).rejects.toMatchObject({
+      code: 'job-cancelled',
+    })
     expect(points.get(main)?.size).toBe(3)
     expect(await forget({ keepLast: 1 })).toMatchObject({ removedCount: 2 })
     expect(await forget({ keepLast: 1 })).toMatchObject({ keptCount: 1, removedCount: 0 })
+  })
+
+  test('notices what is gone from the repository, and judges without it', async () => {
+    const [gone, old, young] = [await aPoint(3), await aPoint(2), await aPoint(1)]
+    points.get(main)?.delete(`point ${gone.id}`)
+    await forget({ keepLast: 2 }, { dryRun: true })
+    expect(await store.get(gone.id)).toMatchObject({ status: 'succeeded' })
+    expect(await forget({ keepLast: 2 })).toMatchObject({ keptCount: 2, removedCount: 0 })
+    expect(await store.get(gone.id)).toMatchObject({ status: 'missing' })
+    for (const { id } of [old, young]) expect(await store.get(id)).toMatchObject({ status: 'succeeded' })
+  })
+
+  test('knows what it had removed before the Hub died', async () => {
+    const removed = await aPoint(2)
+    await aPoint(1)
+    points.get(main)?.delete(`point ${removed.id}`)
+    await forget({ keepLast: 1 }, {}, { isResumed: true })
+    expect(await store.get(removed.id)).toMatchObject({ status: 'forgotten' })
   })
 
   test('is one job at a time a repository', async () => {
@@ -239,6 +277,62 @@ describe('a copy', () => {
     await expect(aService().copy(source.id, main)).rejects.toMatchObject({ code: 'conflict' })
     await run(await aCopy(source))
     await expect(aService().copy(source.id, other)).rejects.toMatchObject({ code: 'conflict' })
+  })
+
+  test('is refused on its way back, and over a third repository', async () => {
+    const source = await aPoint(1)
+    const input = await aCopy(source)
+    await run(input)
+    const conflict = { code: 'conflict', message: expect.stringContaining(source.id) }
+    await expect(aService().copy(input.backupId, main)).rejects.toMatchObject(conflict)
+    const third = RepositoryId.parse(newId())
+    await aService().copy(source.id, third)
+    const overThird = started.at(-1)?.input as CopyInput
+    await run(overThird)
+    await expect(aService().copy(overThird.backupId, other)).rejects.toMatchObject({ code: 'conflict' })
+  })
+
+  test('never makes a second record of a restore point that a backup has', async () => {
+    const source = await aPoint(1)
+    const [first, second] = [await aCopy(source), await aCopy(source)]
+    expect(started.at(-1)?.lockKey).toBe(started.at(-2)?.lockKey)
+    await run(first)
+    const wasThere = aCopied(source.restorePointId ?? '', `copy of ${source.restorePointId}`, true)
+    copyTo = async () => ({ points: [wasThere], ...NOTHING_COPIED })
+    await expect(run(second)).rejects.toMatchObject({ code: 'conflict' })
+    expect(await store.get(second.backupId)).toMatchObject({ status: 'failed', restorePointId: null })
+  })
+
+  test('takes the restore point that an interrupted copy had made, and does not call it verified', async () => {
+    const source = await aPoint(1)
+    const input = await aCopy(source)
+    copyTo = async () => ({
+      points: [aCopied(source.restorePointId ?? '', 'was there', true)],
+      ...NOTHING_COPIED,
+    })
+    await run(input)
+    expect(await store.get(input.backupId)).toMatchObject({
+      status: 'succeeded',
+      restorePointId: 'was there',
+      verifiedAt: null,
+    })
+  })
+
+  test('is verified only when all of it was read back', async () => {
+    const input = await aCopy(await aPoint(1))
+    copyTo = async (_target, { restorePointIds: [id = ''] }) => ({
+      ...{ points: [aCopied(id, 'shares a chunk')], ...COUNTED, chunks: 1, skippedChunks: 1 },
+    })
+    await run(input)
+    expect(await store.get(input.backupId)).toMatchObject({ status: 'succeeded', verifiedAt: null })
+  })
+
+  test('of a restore point that is gone says so, and so does its backup from then on', async () => {
+    const source = await aPoint(1)
+    const input = await aCopy(source)
+    copyTo = () => Promise.reject(new EngineError('restore-point-missing', 'It is gone'))
+    await expect(run(input)).rejects.toMatchObject({ code: 'restore-point-missing' })
+    expect(await store.get(source.id)).toMatchObject({ status: 'missing' })
   })
 
   test('that fails says why, and one that is cancelled says so', async () => {

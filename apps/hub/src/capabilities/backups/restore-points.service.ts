@@ -6,15 +6,17 @@ import {
   type StartedJob,
   type StartedRepositoryJob,
 } from '@sendense/contracts'
+import type { Repository } from '@sendense/engine'
 import { AppError, type Clock, type Logger, newId, type Principal } from '@sendense/platform'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { JobsService } from '../jobs/index.ts'
 import { viewOf } from './backup-view.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { BackupsService } from './backups.service.ts'
-import type { BackupsStore } from './backups.store.ts'
+import { type Backup, type BackupsStore, hasOwner } from './backups.store.ts'
 import { type CopyInput, newCopy } from './copy-backup.ts'
 import type { ForgetInput } from './forget-restore-points.ts'
+import { isMissing } from './missing-restore-point.ts'
 
 interface Options {
   store: BackupsStore
@@ -49,12 +51,12 @@ export class RestorePointsService {
     const { store, backups, repositories, clock, log } = this.#options
     const { backup, restorePointId } = await backups.findRestorePoint(id)
     const { repository } = await repositories.open(backup.repositoryId)
-    const until = (await repository.protection(restorePointId).catch(throwFromEngine))?.until ?? null
-    if (until !== null && until > clock.now()) {
-      const detail = `The storage protects this restore point until ${until.toISOString()}.`
-      throw new AppError('storage-protected', { detail })
+    try {
+      await forgetUnprotected(repository, restorePointId, clock)
+    } catch (error) {
+      // Somebody else was faster, or this Hub before it died: what was asked for is done.
+      if (!isMissing(error)) throw error
     }
-    await repository.forget(restorePointId).catch(throwFromEngine)
     await store.markForgotten(id)
     repositories.measureSoon(backup.repositoryId)
     log.info('A restore point was removed', { backupId: id, restorePointId, by: principal.name })
@@ -68,10 +70,8 @@ export class RestorePointsService {
   async copy(sourceId: BackupId, repositoryId: RepositoryId): Promise<StartedJob> {
     const { store, jobs, backups, repositories, clock } = this.#options
     const { backup: source, restorePointId } = await backups.findRestorePoint(sourceId)
-    const copies = await store.listCopies(sourceId)
-    const isThere = source.repositoryId === repositoryId || copies.some(one => isAt(one, repositoryId))
-    if (isThere)
-      throw new AppError('conflict', { detail: 'This restore point is in that repository already.' })
+    const there = (await store.chain(source.vmId, repositoryId)).find(one => isSameCapture(one, source))
+    if (there) throw hasOwner(there.id)
     await repositories.open(source.repositoryId)
     await repositories.open(repositoryId)
     const backupId = BackupIdSchema.parse(newId())
@@ -82,7 +82,7 @@ export class RestorePointsService {
       targetRepositoryId: repositoryId,
       restorePointId,
     }
-    const lockKey = `copy:${sourceId}:${repositoryId}`
+    const lockKey = `copy:${source.vmId}:${source.capturedAt?.toISOString()}:${repositoryId}`
     const subject = source.vmName
     const jobId = await jobs.start({ kind: 'copy', subject, subjectId: backupId, lockKey, input })
     // The job adds it too when it runs; whoever asks before that shall find it.
@@ -104,6 +104,20 @@ export class RestorePointsService {
   }
 }
 
-function isAt(copy: { repositoryId: RepositoryId; status: string }, repositoryId: RepositoryId): boolean {
-  return copy.repositoryId === repositoryId && copy.status === 'succeeded'
+/** Whether both hold what was captured at one moment: one is a copy of the other, or both are of a third. */
+function isSameCapture(one: Backup, other: Backup): boolean {
+  return one.vmId === other.vmId && one.capturedAt?.getTime() === other.capturedAt?.getTime()
+}
+
+async function forgetUnprotected(
+  repository: Repository,
+  restorePointId: string,
+  clock: Clock,
+): Promise<void> {
+  const until = (await repository.protection(restorePointId).catch(throwFromEngine))?.until ?? null
+  if (until !== null && until > clock.now()) {
+    const detail = `The storage protects this restore point until ${until.toISOString()}.`
+    throw new AppError('storage-protected', { detail })
+  }
+  await repository.forget(restorePointId).catch(throwFromEngine)
 }
