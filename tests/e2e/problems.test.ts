@@ -1,3 +1,4 @@
+import { rename } from 'node:fs/promises'
 import { zstdCompressSync } from 'node:zlib'
 import type { Backup, JobId, ProblemCode, RepositoryId, StartedJob, Vm } from '@sendense/contracts'
 import {
@@ -204,6 +205,25 @@ describe('jobs', () => {
     await untilNothingLeft(stage)
     const retry = await stage.backUpWell(large)
     expect(await restoredHashes(stage, retry)).toEqual(await guestHashes(stage, large, [KEY]))
+  })
+
+  test('a Hub that is killed in the middle, and comes back without its repository', async () => {
+    const { jobId, backupId } = await startSlowBackup()
+    const params = { backupId }
+    await stage.hub.program.kill()
+    await stage.lab.control.vddkLatency(0)
+    const elsewhere = `${stage.repository.path}-elsewhere`
+    await rename(stage.repository.path, elsewhere)
+    await stage.hub.restart()
+    await stage.node.waitUntilConnected(stage.admin)
+    expect(await stage.finished(jobId)).toMatchObject({ state: 'failed' })
+    const { failure, status } = await stage.admin.backups.getBackup({ params })
+    expect(status).toBe('failed')
+    await expectCode(failure, 'job-interrupted', 'its repository cannot be asked')
+    await rename(elsewhere, stage.repository.path)
+    await stage.backUpWell(large)
+    await untilNothingLeft(stage)
+    expect(await stage.admin.backups.getBackup({ params })).toMatchObject({ status: 'failed', failure })
   })
 
   test('a VM that nobody knows', async () => {

@@ -3,13 +3,14 @@ import {
   CAPTURE_STEPS,
   type CaptureStep,
   type DiskProgress,
+  type Failure,
   RepositoryId,
 } from '@sendense/contracts'
 import { AppError, type Clock } from '@sendense/platform'
 import { z } from 'zod'
 import type { JobDefinition, JobRun, Recovery } from '../jobs/index.ts'
 import type { BackupsPorts } from './backups.ports.ts'
-import type { BackupsStore } from './backups.store.ts'
+import type { Backup, BackupsStore } from './backups.store.ts'
 import { withRestorePoint } from './missing-restore-point.ts'
 import { recoverCommitted } from './recover-committed.ts'
 import { BackupInput, type RunBackupOptions, runBackup } from './run-backup.ts'
@@ -58,15 +59,16 @@ export function backupJob(options: RunBackupOptions): JobDefinition<BackupInput>
  * succeeded; or there is none, then it has failed, and what was stored serves the next one.
  */
 async function recoverBackup(
-  { backupId, repositoryId }: BackupInput,
+  { backupId }: BackupInput,
   isCancelling: boolean,
   options: RunBackupOptions,
 ): Promise<Recovery> {
-  const { store, ports, clock } = options
+  const { store, clock } = options
   const backup = await store.get(backupId)
   if (backup?.status === 'running') {
-    const { repository } = await ports.repositories.open(repositoryId)
-    await recoverCommitted(backup, repository, options)
+    const failure = await recoverFrom(backup, options)
+    // The backup stays as it is: `settleBackup` asks again.
+    if (failure) return isCancelling ? { next: 'cancel' } : { next: 'fail', failure }
   }
   const settled = await store.get(backupId)
   if (settled?.status === 'succeeded') {
@@ -77,6 +79,23 @@ async function recoverBackup(
   const failure = new AppError(code, isCancelling ? {} : { detail }).toFailure()
   await store.end(backupId, isCancelling ? 'cancelled' : 'failed', failure, clock.now())
   return isCancelling ? { next: 'cancel' } : { next: 'fail', failure }
+}
+
+/** Looks for the restore point of an interrupted backup. Why its repository cannot be asked, if it cannot. */
+async function recoverFrom(
+  backup: Backup,
+  { ports, log, ...options }: RunBackupOptions,
+): Promise<Failure | undefined> {
+  try {
+    const { repository } = await ports.repositories.open(backup.repositoryId)
+    await recoverCommitted(backup, repository, { ...options, log })
+    return undefined
+  } catch (cause) {
+    log.error('A backup cannot be looked for in its repository', { backupId: backup.id, cause })
+    const why = AppError.from(cause).toFailure().detail
+    const detail = `The Hub was restarted during the backup, and its repository cannot be asked for it. ${why}`
+    return new AppError('job-interrupted', { detail }).toFailure()
+  }
 }
 
 interface ReadOptions {

@@ -1,13 +1,13 @@
 import type {
   DiskProgress,
   JobId,
-  JobState,
   NodeId,
   NodeMethods,
   RepositoryId,
   TunnelCaller,
 } from '@sendense/contracts'
 import type { RateLimit, Repository } from '@sendense/engine'
+import type { JobEnd } from '../jobs/index.ts'
 
 /** What backups need of the other capabilities, and no more: the composition root passes the real ones. */
 export interface BackupsPorts {
@@ -22,6 +22,8 @@ export interface BackupsPorts {
   repositories: {
     /** An open repository. Fails with `not-found`, `repository-disabled`, or why it cannot be opened. */
     open(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number; name: string }>
+    /** The repository, if it is open now. */
+    ifOpen(id: RepositoryId): Promise<Repository | undefined>
     /** Until when a restore point is protected; null also when the repository is not open to be asked. */
     protectedUntil(id: RepositoryId, restorePointId: string): Promise<Date | null>
     /** Measures how much it holds, after that has changed; for whoever does not wait for it. */
@@ -30,6 +32,7 @@ export interface BackupsPorts {
   jobs: {
     setStep(jobId: JobId, step: string, state: 'running' | 'succeeded' | 'failed'): Promise<void>
     report(jobId: JobId, disks: readonly DiskProgress[]): void
-    stateOf(jobId: JobId): Promise<JobState | undefined>
+    /** How a job has ended; undefined while it has not, or when there is none. */
+    endOf(jobId: JobId): Promise<JobEnd | undefined>
   }
 }

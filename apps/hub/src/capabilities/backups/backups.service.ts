@@ -12,7 +12,7 @@ import {
   sumOfBytes,
   type VmId,
 } from '@sendense/contracts'
-import { AppError, type Clock, newId } from '@sendense/platform'
+import { AppError, type Clock, type Logger, newId } from '@sendense/platform'
 import type { InventoryService, Vm } from '../inventory/index.ts'
 import type { JobsService } from '../jobs/index.ts'
 import type { VcentersService } from '../vcenters/index.ts'
@@ -23,14 +23,16 @@ import type { Backup, BackupFilter, BackupsStore } from './backups.store.ts'
 import { chunkBytesFor } from './chunk-size.ts'
 import { restoreTarget } from './restore-target.ts'
 import { type BackupInput, newBackup } from './run-backup.ts'
+import { settleBackup } from './settle-backup.ts'
 
 interface Options {
   store: BackupsStore
-  jobs: Pick<JobsService, 'start' | 'stateOf'>
+  jobs: Pick<JobsService, 'start' | 'endOf'>
   inventory: Pick<InventoryService, 'find'>
   vcenters: Pick<VcentersService, 'find'>
   ports: Pick<BackupsPorts, 'tunnels' | 'repositories'>
   clock: Clock
+  log: Logger
   restoreDirectory: string
 }
 
@@ -142,12 +144,9 @@ export class BackupsService {
     return this.#settled(backup)
   }
 
-  /** A job that was cancelled while it was queued has never run, so it could not end its backup. */
-  async #settled(backup: Backup): Promise<Backup> {
-    const { store, jobs, clock } = this.#options
-    if (backup.status !== 'running' || (await jobs.stateOf(backup.jobId)) !== 'cancelled') return backup
-    await store.end(backup.id, 'cancelled', new AppError('job-cancelled').toFailure(), clock.now())
-    return (await store.get(backup.id)) ?? backup
+  #settled(backup: Backup): Promise<Backup> {
+    const { repositories } = this.#options.ports
+    return settleBackup(backup, { ...this.#options, repositories })
   }
 }
 

@@ -47,10 +47,11 @@ beforeEach(async () => {
       nodes: { rateLimitOf: async id => limits[id] ?? Promise.reject(new Error('another Node')) },
       repositories: {
         open: () => Promise.reject(new Error('not called')),
+        ifOpen: async () => undefined,
         protectedUntil: async () => null,
         measureSoon: () => {},
       },
-      jobs: { setStep: async () => {}, report: () => {}, stateOf: async () => 'running' },
+      jobs: { setStep: async () => {}, report: () => {}, endOf: async () => undefined },
     },
     clock: new FakeClock(),
     log: memoryLog(),

@@ -54,6 +54,7 @@ function aCopied(sourceId: string, targetId: string, wasThere = false): CopiedRe
 
 const repositories = {
   open: async (id: RepositoryId) => ({ repository: repositoryOf(id), chunkBytes: 1024, name: 'main' }),
+  ifOpen: async (id: RepositoryId) => repositoryOf(id),
   protectedUntil: async (id: RepositoryId, point: string) => points.get(id)?.get(point) ?? null,
   measureSoon: (id: RepositoryId) => void measured.push(id),
 }
@@ -80,9 +81,15 @@ function aService(): RestorePointsService {
       started.push(job)
       return JobId.parse(newId())
     },
-    stateOf: async () => 'running' as const,
+    endOf: async () => undefined,
   }
-  const backups = new BackupsService({ store, jobs, clock } as never)
+  const backups = new BackupsService({
+    store,
+    jobs,
+    ports: { repositories },
+    clock,
+    log: memoryLog(),
+  } as never)
   return new RestorePointsService({ store, jobs, backups, repositories, clock, log: memoryLog() })
 }
 

@@ -99,7 +99,7 @@ describe('a job that succeeds', () => {
     for await (const progress of jobs.watch(jobId, NEVER)) {
       if (progress.state === 'succeeded') expect((await store.get(jobId))?.state).toBe('succeeded')
     }
-    expect(await jobs.stateOf(jobId)).toBe('succeeded')
+    expect(await jobs.endOf(jobId)).toMatchObject({ state: 'succeeded', finishedAt: clock.now() })
     expect((await jobs.events(jobId)).map(event => event.message)).toEqual(['Started', 'Succeeded'])
   })
 
@@ -192,7 +192,7 @@ describe('a job that fails', () => {
     // The heartbeat and the deadline.
     await expect.poll(() => clock.sleeperCount).toBe(2)
     await clock.advance(4000)
-    expect(await jobs.stateOf(jobId)).toBe('running')
+    expect(await jobs.endOf(jobId)).toBeUndefined()
     await clock.advance(2000)
     expect(await endOf(jobs, jobId)).toMatchObject({ state: 'failed', failure: { code: 'job-timed-out' } })
   })
@@ -326,7 +326,7 @@ describe('progress', () => {
     const jobId = JobId.parse(newId())
     await expect(jobs.get(jobId)).rejects.toMatchObject({ code: 'not-found' })
     await expect(jobs.watch(jobId, NEVER).next()).rejects.toMatchObject({ code: 'not-found' })
-    expect(await jobs.stateOf(jobId)).toBeUndefined()
+    expect(await jobs.endOf(jobId)).toBeUndefined()
   })
 })
 
@@ -347,10 +347,10 @@ test('jobs beyond the limit wait for their turn', async () => {
   const jobs = aHub(() => gates[runCount++]?.promise ?? Promise.resolve(undefined), {}, 2)
   const ids = [await start(jobs), await start(jobs), await start(jobs)] as const
   await expect.poll(() => runCount).toBe(2)
-  expect(await jobs.stateOf(ids[2])).toBe('queued')
+  expect((await jobs.get(ids[2])).state).toBe('queued')
   gates[0]?.resolve(undefined)
   await endOf(jobs, ids[2])
-  expect(await jobs.stateOf(ids[1])).toBe('running')
+  expect((await jobs.get(ids[1])).state).toBe('running')
   gates[1]?.resolve(undefined)
   await endOf(jobs, ids[1])
 })
@@ -473,10 +473,10 @@ describe('after a crash', () => {
     const jobId = await left()
     const jobs = aHub(async () => undefined)
     await jobs.recover({ isAlone: false })
-    expect(await jobs.stateOf(jobId)).toBe('running')
+    expect(await jobs.endOf(jobId)).toBeUndefined()
     await clock.advance(61_000)
     await jobs.recover({ isAlone: false })
-    expect(await jobs.stateOf(jobId)).toBe('failed')
+    expect((await jobs.get(jobId)).state).toBe('failed')
   })
 })
 
@@ -505,7 +505,7 @@ describe('while the Hub stops', () => {
     const more = { recover: async () => ({ next: 'run' }) as const }
     const jobs = aHub(({ signal }) => untilAborted(signal), more)
     const jobId = await start(jobs)
-    await expect.poll(() => jobs.stateOf(jobId)).toBe('running')
+    await expect.poll(async () => (await jobs.get(jobId)).state).toBe('running')
     const watching = endOf(jobs, jobId).catch((error: unknown) => error)
     await jobs.close()
     expect(await watching).toMatchObject({ code: 'job-interrupted' })
@@ -518,7 +518,7 @@ describe('while the Hub stops', () => {
   test('a job that does not end is not waited for beyond the grace', async () => {
     const jobs = aHub(() => new Promise(() => undefined))
     const jobId = await start(jobs)
-    await expect.poll(() => jobs.stateOf(jobId)).toBe('running')
+    await expect.poll(async () => (await jobs.get(jobId)).state).toBe('running')
     const closing = jobs.close()
     await clock.advance(10_000)
     await closing
@@ -528,7 +528,7 @@ describe('while the Hub stops', () => {
 test('leases are renewed while jobs run', async () => {
   const jobs = aHub(({ signal }) => untilAborted(signal))
   const jobId = await start(jobs)
-  await expect.poll(() => jobs.stateOf(jobId)).toBe('running')
+  await expect.poll(async () => (await jobs.get(jobId)).state).toBe('running')
   const before = (await store.get(jobId))?.leaseExpiresAt
   await clock.advance(30_000)
   const leaseMs = async () => (await store.get(jobId))?.leaseExpiresAt?.getTime()

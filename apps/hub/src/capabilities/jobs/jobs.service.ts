@@ -3,7 +3,6 @@ import {
   type JobId,
   JobId as JobIdSchema,
   type JobKind,
-  type JobState,
   type Page,
   type PageQuery,
   type Progress,
@@ -43,6 +42,9 @@ export interface StartJob {
   /** One job at a time may hold it. */
   lockKey?: string
 }
+
+/** How a job has ended, and when. */
+export type JobEnd = Pick<Job, 'state' | 'failure'> & { readonly finishedAt: Date }
 
 interface Queued {
   readonly live: LiveJob
@@ -123,10 +125,12 @@ export class JobsService {
     return this.#live.get(jobId)?.progress ?? toProgress(await this.#get(jobId))
   }
 
-  /** The state of a job; undefined when there is none. */
-  async stateOf(jobId: JobId): Promise<JobState | undefined> {
+  /** How a job has ended; undefined while it has not, or when there is none. */
+  async endOf(jobId: JobId): Promise<JobEnd | undefined> {
     const job = this.#live.get(jobId)?.job ?? (await this.#options.store.get(jobId))
-    return job?.state
+    if (!job || !isFinished(job)) return undefined
+    const { state, failure, finishedAt } = job
+    return { state, failure, finishedAt: finishedAt ?? this.#options.clock.now() }
   }
 
   async list(query: PageQuery & JobFilter): Promise<Page<Progress>> {

@@ -144,12 +144,16 @@ export class RepositoriesService {
     return { repository: await this.#options.opened.open(record), chunkBytes, name }
   }
 
+  /** The repository, if it is open now. */
+  async ifOpen(id: RepositoryId): Promise<Repository | undefined> {
+    const record = await this.#options.store.get(id)
+    return record && this.#options.opened.has(id) ? this.#options.opened.open(record) : undefined
+  }
+
   /** Until when a restore point is protected; null also when the repository is not open to be asked. */
   async protectedUntil(id: RepositoryId, restorePointId: string): Promise<Date | null> {
-    const record = await this.#options.store.get(id)
-    if (!record || !this.#options.opened.has(id)) return null
-    const repository = await this.#options.opened.open(record)
-    const protection = await repository.protection(restorePointId).catch(throwFromEngine)
+    const repository = await this.ifOpen(id)
+    const protection = await repository?.protection(restorePointId).catch(throwFromEngine)
     return protection?.until ?? null
   }
 
