@@ -68,6 +68,7 @@ export async function runBackup(
   } finally {
     await captures.find(run.jobId)?.session?.abort()
     captures.remove(run.jobId)
+    options.ports.repositories.measureSoon(input.repositoryId)
   }
 }
 
@@ -149,6 +150,8 @@ async function order(
   const cancel = () => cancelAtNode(capture, jobId, options)
   signal.addEventListener('abort', cancel, { once: true })
   try {
+    // It may have been aborted while the capture was being ordered.
+    if (signal.aborted) cancel()
     return await capture.outcome.promise
   } finally {
     signal.removeEventListener('abort', cancel)

@@ -8,6 +8,7 @@ import {
   RepositoryId,
   type UpdateRepositoryRequest,
 } from '@sendense/contracts'
+import { EngineError, type EngineErrorCode } from '@sendense/engine'
 import { newId, principalOf } from '@sendense/platform'
 import { FakeClock, memoryLog } from '@sendense/platform/testing'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -448,6 +449,45 @@ describe('storage', () => {
     for (let i = 0; i < 2; i++) expect(await storage.measure(id)).toMatchObject(measured)
     expect(readCount).toBe(1)
     expect((await service.get(id)).storage).toMatchObject(measured)
+  })
+
+  test('is measured although the list of one restore point is damaged, and not when the storage is away', async () => {
+    const { service, storage } = capability()
+    const { id } = (await create(service)).repository
+    const { repository } = await service.open(id)
+    const info = { time: new Date(), hostname: 'db1', tags: [], paths: ['vm.json'] }
+    let code: EngineErrorCode = 'repository-damaged'
+    Object.assign(repository, {
+      restorePoints: async () => ['good', 'bad'].map(point => ({ ...info, id: point })),
+      readText: async (point: string) => {
+        if (point === 'bad') throw new EngineError(code, 'It cannot be read')
+        return JSON.stringify({ disks: [{ sizeBytes: 70 }] })
+      },
+    })
+    expect(await storage.measure(id)).toMatchObject({ logicalBytes: 70, restorePointCount: 2 })
+    code = 'repository-unavailable'
+    await expect(storage.measure(id)).rejects.toMatchObject({ code })
+  })
+
+  test('that is asked for while it is measured is measured once more', async () => {
+    const { service, storage } = capability()
+    const { id } = (await create(service)).repository
+    const { repository } = await service.open(id)
+    const gate = Promise.withResolvers<void>()
+    const { storage: measure } = repository
+    let count = 0
+    Object.assign(repository, {
+      storage: async () => {
+        count++
+        await gate.promise
+        return measure()
+      },
+    })
+    for (let i = 0; i < 4; i++) storage.measureSoon(id)
+    gate.resolve()
+    await expect.poll(() => count).toBe(2)
+    await expect.poll(async () => (await service.get(id)).storage?.usedBytes).toBe(100)
+    expect(count).toBe(2)
   })
 
   test('of all is measured as far as it can be, and added up', async () => {

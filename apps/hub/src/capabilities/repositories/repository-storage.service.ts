@@ -28,6 +28,8 @@ interface Options {
 export class RepositoryStorageService {
   readonly #options: Options
   readonly #sizes = new Map<RepositoryId, RestorePointSizes>()
+  /** What is being measured for nobody in particular, and whether it has been asked for again. */
+  readonly #measuring = new Map<RepositoryId, boolean>()
 
   constructor(options: Options) {
     this.#options = options
@@ -55,14 +57,25 @@ export class RepositoryStorageService {
     return storage
   }
 
-  /** Measures after something has changed, for whoever does not wait for it. */
+  /** Measures after something has changed, for whoever does not wait for it. Asked meanwhile, it measures once more. */
   measureSoon(id: RepositoryId): void {
-    this.measure(id).catch(error =>
-      this.#options.log.warn('The storage of a repository could not be measured', {
-        repositoryId: id,
-        error,
-      }),
-    )
+    if (this.#measuring.has(id)) {
+      this.#measuring.set(id, true)
+      return
+    }
+    this.#measuring.set(id, false)
+    this.measure(id)
+      .catch(error =>
+        this.#options.log.warn('The storage of a repository could not be measured', {
+          repositoryId: id,
+          error,
+        }),
+      )
+      .finally(() => {
+        const isAskedAgain = this.#measuring.get(id)
+        this.#measuring.delete(id)
+        if (isAskedAgain) this.measureSoon(id)
+      })
   }
 
   /** Measures all of them. One that cannot be measured does not keep the others from it. */

@@ -1,7 +1,9 @@
-import type { Repository, RestorePointInfo } from '@sendense/engine'
+import { EngineError, type EngineErrorCode, type Repository, type RestorePointInfo } from '@sendense/engine'
 import { z } from 'zod'
 
 const MANIFEST_FILE = 'vm.json'
+/** So many are read at a time. */
+const READS_MAX = 16
 /** The part of `vm.json` that tells how large the disks are. */
 const Manifest = z.object({ disks: z.array(z.object({ sizeBytes: z.int().nonnegative() })) })
 
@@ -14,21 +16,32 @@ export class RestorePointSizes {
     repository: Pick<Repository, 'readText'>,
     restorePoints: readonly RestorePointInfo[],
   ): Promise<number> {
-    let total = 0
-    for (const restorePoint of restorePoints) total += await this.#sizeOf(repository, restorePoint)
     const present = new Set(restorePoints.map(({ id }) => id))
     for (const id of this.#bytesOf.keys()) if (!present.has(id)) this.#bytesOf.delete(id)
-    return total
+    const unread = restorePoints.filter(({ id }) => !this.#bytesOf.has(id))
+    for (let start = 0; start < unread.length; start += READS_MAX) {
+      const some = unread.slice(start, start + READS_MAX)
+      await Promise.all(some.map(restorePoint => this.#read(repository, restorePoint)))
+    }
+    return [...this.#bytesOf.values()].reduce((sum, bytes) => sum + bytes, 0)
   }
 
-  async #sizeOf(repository: Pick<Repository, 'readText'>, { id, paths }: RestorePointInfo): Promise<number> {
-    const known = this.#bytesOf.get(id)
-    if (known !== undefined) return known
-    const bytes = paths.includes(MANIFEST_FILE) ? readSize(await repository.readText(id, MANIFEST_FILE)) : 0
-    this.#bytesOf.set(id, bytes)
-    return bytes
+  /** One that is damaged or gone counts nothing, and is tried again the next time: a verification tells of it. */
+  async #read(repository: Pick<Repository, 'readText'>, { id, paths }: RestorePointInfo): Promise<void> {
+    try {
+      const text = paths.includes(MANIFEST_FILE) ? await repository.readText(id, MANIFEST_FILE) : ''
+      this.#bytesOf.set(id, readSize(text))
+    } catch (error) {
+      if (!(error instanceof EngineError && UNREADABLE.has(error.code))) throw error
+    }
   }
 }
+
+const UNREADABLE: ReadonlySet<EngineErrorCode> = new Set([
+  'repository-damaged',
+  'restore-point-damaged',
+  'restore-point-missing',
+])
 
 function readSize(text: string): number {
   const manifest = Manifest.safeParse(toJson(text))
