@@ -14,7 +14,7 @@ use crate::data_plane::{DataPlane, RateLimit};
 use crate::place::RepositoryLocation;
 use crate::repository_jobs::{CheckJob, CopyJob, PruneJob, RepairJob, RestoreJob, VerifyJob};
 use crate::upkeep::{
-    PruneOptions, RepositoryKey, RepositoryLock, RepositoryStatistics, RestorePointProtection,
+    KeptKey, PruneOptions, RepositoryKey, RepositoryLock, RepositoryStatistics, RestorePointProtection,
 };
 
 /// See `RestorePointInfo` in packages/engine.
@@ -228,10 +228,11 @@ impl Repository {
         self.0.remove_key(&id).await.map_err(rejection)
     }
 
-    /// Replaces the password.
+    /// Replaces the password. The old key, where it is protected.
     #[napi]
-    pub async fn change_password(&self, password: String) -> Result<()> {
-        self.0.change_password(&Secret::new(password)).await.map_err(rejection)
+    pub async fn change_password(&self, password: String) -> Result<Option<KeptKey>> {
+        let kept = self.0.change_password(&Secret::new(password)).await.map_err(rejection)?;
+        Ok(kept.map(Into::into))
     }
 
     /// All locks.

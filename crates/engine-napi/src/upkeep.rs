@@ -298,6 +298,7 @@ pub struct RepositoryKey {
     pub username: String,
     pub hostname: String,
     pub is_current: bool,
+    pub is_superseded: bool,
 }
 
 impl From<sendense_engine::KeyInfo> for RepositoryKey {
@@ -308,7 +309,22 @@ impl From<sendense_engine::KeyInfo> for RepositoryKey {
             username: key.username,
             hostname: key.hostname,
             is_current: key.is_current,
+            is_superseded: key.is_superseded,
         }
+    }
+}
+
+/// See `KeptKey` in packages/engine.
+#[napi(object, object_from_js = false)]
+#[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]
+pub struct KeptKey {
+    pub id: String,
+    pub until_ms: Option<i64>,
+}
+
+impl From<sendense_engine::KeptKey> for KeptKey {
+    fn from(key: sendense_engine::KeptKey) -> Self {
+        Self { id: key.id.to_string(), until_ms: key.until.map(milliseconds) }
     }
 }
 

@@ -233,8 +233,8 @@ mod tests {
 
     #[test]
     fn what_an_administrator_can_mend_is_not_called_a_bug() {
-        let id = sendense_repo::PackId::of(b"a pack");
-        let unprotected = Error::Repository(sendense_repo::Error::Unprotected { id });
+        let (kind, id) = (sendense_storage::FileKind::Pack, sendense_repo::PackId::of(b"a pack").into());
+        let unprotected = Error::Repository(sendense_repo::Error::Unprotected { kind, id });
         assert_eq!(unprotected.code(), Code::StorageObjectLockMissing);
     }
 }

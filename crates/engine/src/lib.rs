@@ -41,7 +41,7 @@ pub use rest_place::RestPlace;
 pub use restore::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport};
 pub use sendense_disk::Extent;
 pub use sendense_repo::{
-    BlockedBy, CheckOptions, ChunkId, CopyProgress, CopyReport, KeyInfo, LockInfo, LockRole, Packs,
+    BlockedBy, CheckOptions, ChunkId, CopyProgress, CopyReport, KeptKey, KeyInfo, LockInfo, LockRole, Packs,
     PruneOptions, PruneProgress, PruneReport, RepairReport, Secret, Statistics,
 };
 pub use sendense_storage::{Protection, ProtectionMode, ProtectionPolicy};

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sendense_repo::{
-    CopyOptions, CopyProgress, CopyReport, Kdf, KeyInfo, LockInfo, LockTiming, PruneOptions, PruneProgress,
-    PruneReport, RepairOptions, RepairReport, Secret, SnapshotId, Statistics,
+    CopyOptions, CopyProgress, CopyReport, Kdf, KeptKey, KeyInfo, LockInfo, LockTiming, PruneOptions,
+    PruneProgress, PruneReport, RepairOptions, RepairReport, Secret, SnapshotId, Statistics,
 };
 use sendense_storage::Protection;
 use tokio_util::sync::CancellationToken;
@@ -124,13 +124,12 @@ impl Repository {
         Ok(self.repo().remove_key(&id, LockTiming::default()).await?)
     }
 
-    /// Replaces the password that the repository was opened with.
+    /// Replaces the password that the repository was opened with. Says which key the storage protects still.
     ///
     /// # Errors
     /// `repository-locked`, and those of the repository.
-    pub async fn change_password(&self, password: &Secret) -> Result<()> {
-        self.repo().change_password(password, Kdf::default(), LockTiming::default()).await?;
-        Ok(())
+    pub async fn change_password(&self, password: &Secret) -> Result<Option<KeptKey>> {
+        Ok(self.repo().change_password(password, Kdf::default(), LockTiming::default()).await?.kept)
     }
 
     /// All locks, the oldest first.

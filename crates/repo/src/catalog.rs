@@ -129,6 +129,11 @@ impl Catalog {
         self.generation.load(Ordering::Relaxed)
     }
 
+    /// The index files that say what the index says.
+    pub(crate) async fn index_files(&self) -> Vec<IndexId> {
+        self.files.lock().await.known.iter().copied().collect()
+    }
+
     /// The index files that could not be read.
     pub(crate) async fn damaged(&self) -> Vec<DamagedIndex> {
         self.files.lock().await.damaged.clone()

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use sendense_storage::{ErrorKind, FileKind};
+use sendense_storage::{ErrorKind, FileId, FileKind};
 
 use crate::{ChunkId, KeyId, PackId, SnapshotId, TreeId};
 
@@ -137,11 +137,13 @@ pub enum Error {
         /// The key.
         id: KeyId,
     },
-    /// A pack that a new restore point needs is not protected for as long as it must be.
-    #[error("The storage does not protect pack {id} for as long as it should")]
+    /// A file that a new restore point needs is not protected for as long as it must be.
+    #[error("The storage does not protect {kind} {id} for as long as it should")]
     Unprotected {
-        /// The pack.
-        id: PackId,
+        /// What kind of file it is.
+        kind: FileKind,
+        /// The file.
+        id: FileId,
     },
     /// Something cannot be read without which nobody can say what is garbage. A repair comes first.
     #[error("The repository must be repaired first: {reason}")]

@@ -34,6 +34,9 @@ struct KeyFile {
     p: u32,
     salt: String,
     data: String,
+    /// Keys that this one has taken the place of, and that could not be removed yet. restic ignores the field.
+    #[serde(default, rename = "sendenseSupersedes", skip_serializing_if = "Vec::is_empty")]
+    supersedes: Vec<KeyId>,
 }
 
 /// What a key file says of itself, for people.
@@ -41,6 +44,7 @@ pub(crate) struct Described {
     pub(crate) created_at: Option<SystemTime>,
     pub(crate) username: String,
     pub(crate) hostname: String,
+    pub(crate) supersedes: Vec<KeyId>,
 }
 
 /// Makes the key file that opens `master` with `password`, and writes it.
@@ -49,9 +53,10 @@ pub(crate) async fn create(
     master: &Key,
     password: &Secret,
     kdf: Kdf,
+    supersedes: Vec<KeyId>,
 ) -> Result<KeyId> {
     let (master, password) = (master.clone(), password.clone());
-    let content = blocking(move || seal(&master, &password, kdf)).await?;
+    let content = blocking(move || seal(&master, &password, kdf, supersedes)).await?;
     let id = KeyId::of(&content);
     storage.write(FileKind::Key, &id.into(), content).await?;
     Ok(id)
@@ -66,6 +71,7 @@ pub(crate) async fn describe(storage: &dyn Storage, id: KeyId) -> Result<Describ
         created_at: timestamp::parse(&file.created),
         username: file.username,
         hostname: file.hostname,
+        supersedes: file.supersedes,
     })
 }
 
@@ -76,8 +82,12 @@ pub(crate) async fn opens(storage: &dyn Storage, id: KeyId, password: &Secret) -
     blocking(move || open(id, &content, &password).map(|key| key.is_some())).await
 }
 
-/// Finds the key that the password opens.
-pub(crate) async fn find(storage: &dyn Storage, password: &Secret) -> Result<(KeyId, Key)> {
+/// Finds the key that the password opens and that is the one of this repository. Others are left of attempts to make one.
+pub(crate) async fn find<T>(
+    storage: &dyn Storage,
+    password: &Secret,
+    accept: impl Fn(&Key) -> Result<T>,
+) -> Result<(KeyId, Key, T)> {
     let mut files = storage.list(FileKind::Key).await?;
     files.sort_unstable();
     let mut failure = Error::WrongPassword;
@@ -85,7 +95,10 @@ pub(crate) async fn find(storage: &dyn Storage, password: &Secret) -> Result<(Ke
         let content = storage.read(FileKind::Key, &file.id).await?;
         let (id, password) = (KeyId::from(file.id), password.clone());
         match blocking(move || open(id, &content, &password)).await {
-            Ok(Some(key)) => return Ok((id, key)),
+            Ok(Some(key)) => match accept(&key) {
+                Ok(accepted) => return Ok((id, key, accepted)),
+                Err(error) => failure = error,
+            },
             Ok(None) => {}
             // Another key may open; if none does, the damaged one may be the reason.
             Err(error) => failure = error,
@@ -94,7 +107,7 @@ pub(crate) async fn find(storage: &dyn Storage, password: &Secret) -> Result<(Ke
     Err(failure)
 }
 
-fn seal(master: &Key, password: &Secret, kdf: Kdf) -> Result<Bytes> {
+fn seal(master: &Key, password: &Secret, kdf: Kdf, supersedes: Vec<KeyId>) -> Result<Bytes> {
     let unacceptable = || Error::Unacceptable { reason: "the parameters of the key derivation".into() };
     let parameters = KdfParameters::choose(kdf).ok_or_else(unacceptable)?;
     let mut salt = [0; SALT_BYTES];
@@ -112,6 +125,7 @@ fn seal(master: &Key, password: &Secret, kdf: Kdf) -> Result<Bytes> {
         p: parameters.p,
         salt: BASE64.encode(salt),
         data: BASE64.encode(user_key.seal(&plain)),
+        supersedes,
     };
     Ok(serde_json::to_vec(&file).map_err(internal)?.into())
 }
@@ -143,7 +157,7 @@ mod tests {
     #[test]
     fn only_the_right_password_opens_a_key_file() {
         let (master, password) = (Key::random(), Secret::new("correct horse"));
-        let content = seal(&master, &password, FAST).unwrap();
+        let content = seal(&master, &password, FAST, Vec::new()).unwrap();
         let id = KeyId::of(&content);
         let opened = open(id, &content, &password).unwrap().unwrap();
         assert_eq!(opened.open(&master.seal(b"x")), Ok(b"x".to_vec()));
@@ -152,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_key_file_that_asks_for_endless_work_is_damaged() {
-        let content = seal(&Key::random(), &Secret::new("x"), FAST).unwrap();
+        let content = seal(&Key::random(), &Secret::new("x"), FAST, Vec::new()).unwrap();
         let mut file: serde_json::Value = serde_json::from_slice(&content).unwrap();
         file["N"] = (1_u64 << 40).into();
         let content = serde_json::to_vec(&file).unwrap();

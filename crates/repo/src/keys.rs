@@ -1,5 +1,6 @@
 //! The keys of a repository: one per password, all of them open the same master key.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
@@ -24,30 +25,71 @@ pub struct KeyInfo {
     pub hostname: String,
     /// Whether it is the one that this repository was opened with.
     pub is_current: bool,
+    /// Whether another one has taken its place. It goes with the first prune, or change of the password, after the
+    /// storage has ceased to protect it.
+    pub is_superseded: bool,
+}
+
+/// A password that was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedPassword {
+    /// The key of the new password.
+    pub id: KeyId,
+    /// The key of the old one, where the storage does not let it be removed yet: it opens the repository still.
+    pub kept: Option<KeptKey>,
+}
+
+/// A key that the storage protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptKey {
+    /// The key.
+    pub id: KeyId,
+    /// Until when, where the storage says so.
+    pub until: Option<SystemTime>,
 }
 
 /// All keys whose files can be read, the oldest first.
 pub(crate) async fn keys(repository: &Inner) -> Result<Vec<KeyInfo>> {
     let current = current(repository);
-    let mut keys = Vec::new();
+    let (mut keys, mut superseded) = (Vec::new(), HashSet::new());
     for entry in repository.storage.list(FileKind::Key).await? {
         let id = KeyId::from(entry.id);
         match key_file::describe(&*repository.storage, id).await {
-            Ok(Described { created_at, username, hostname }) => {
-                keys.push(KeyInfo { id, created_at, username, hostname, is_current: id == current });
+            Ok(Described { created_at, username, hostname, supersedes }) => {
+                let is_current = id == current;
+                keys.push(KeyInfo { id, created_at, username, hostname, is_current, is_superseded: false });
+                superseded.extend(supersedes);
             }
             Err(Error::Damaged { .. }) => {}
             Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
+    for key in &mut keys {
+        key.is_superseded = !key.is_current && superseded.contains(&key.id);
+    }
     keys.sort_by_key(|key| (key.created_at, key.id));
     Ok(keys)
 }
 
+/// The keys that no other one has taken the place of.
+pub(crate) async fn in_force(repository: &Inner) -> Result<Vec<KeyId>> {
+    let keys = keys(repository).await?;
+    Ok(keys.into_iter().filter(|key| !key.is_superseded).map(|key| key.id).collect())
+}
+
 /// Makes a key for another password, and proves that it opens.
 pub(crate) async fn add_key(repository: &Inner, password: &Secret, kdf: Kdf) -> Result<KeyId> {
-    let id = key_file::create(&*repository.storage, &repository.key, password, kdf).await?;
+    add_in_place_of(repository, password, kdf, Vec::new()).await
+}
+
+async fn add_in_place_of(
+    repository: &Inner,
+    password: &Secret,
+    kdf: Kdf,
+    superseded: Vec<KeyId>,
+) -> Result<KeyId> {
+    let id = key_file::create(&*repository.storage, &repository.key, password, kdf, superseded).await?;
     if key_file::opens(&*repository.storage, id, password).await? {
         return Ok(id);
     }
@@ -72,28 +114,50 @@ async fn remove_locked(repository: &Inner, id: &KeyId) -> Result<()> {
     Ok(repository.storage.remove(FileKind::Key, &(*id).into()).await?)
 }
 
-/// Makes a key for the new password, and only when that opens, removes the one in use. A crash in between leaves both.
+/// Makes a key for the new password, and only when that opens, removes the one in use. A crash in between leaves both,
+/// and so does a storage that protects keys: then the new one says whose place it has taken.
 pub(crate) async fn change_password(
     repository: &Arc<Inner>,
     password: &Secret,
     kdf: Kdf,
     timing: LockTiming,
-) -> Result<KeyId> {
+) -> Result<ChangedPassword> {
     let lock = acquire(repository, timing).await?;
     let changed = change_locked(repository, password, kdf).await;
     let released = lock.release().await;
-    let id = changed?;
-    released.map(|()| id)
+    let changed = changed?;
+    released.map(|()| changed)
 }
 
-async fn change_locked(repository: &Inner, password: &Secret, kdf: Kdf) -> Result<KeyId> {
-    let new = add_key(repository, password, kdf).await?;
-    let old = {
-        let mut current = repository.key_id.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, new)
-    };
-    repository.storage.remove(FileKind::Key, &old.into()).await?;
-    Ok(new)
+async fn change_locked(repository: &Inner, password: &Secret, kdf: Kdf) -> Result<ChangedPassword> {
+    let old = current(repository);
+    let mut superseded = remove_superseded(repository).await?;
+    superseded.push(old);
+    let id = add_in_place_of(repository, password, kdf, superseded).await?;
+    *repository.key_id.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    Ok(ChangedPassword { id, kept: remove_unprotected(repository, old).await? })
+}
+
+/// Removes the keys that others have taken the place of, under a lock that keeps others from changing keys. Returns those
+/// that the storage still protects.
+pub(crate) async fn remove_superseded(repository: &Inner) -> Result<Vec<KeyId>> {
+    let mut protected = Vec::new();
+    for key in keys(repository).await? {
+        if key.is_superseded && remove_unprotected(repository, key.id).await?.is_some() {
+            protected.push(key.id);
+        }
+    }
+    Ok(protected)
+}
+
+/// Removes a key, or says until when the storage protects it.
+async fn remove_unprotected(repository: &Inner, id: KeyId) -> Result<Option<KeptKey>> {
+    match repository.storage.remove(FileKind::Key, &id.into()).await {
+        Err(error) if error.kind() == ErrorKind::Protected => {
+            Ok(Some(KeptKey { id, until: error.protected_until() }))
+        }
+        removed => Ok(removed.map(|()| None)?),
+    }
 }
 
 /// One at a time changes keys: two that remove the key of each other would leave none.

@@ -79,7 +79,7 @@ pub use error::{Error, Result};
 pub use id::{ChunkId, IndexId, KeyId, LockId, PackId, ParseIdError, SnapshotId, TreeId};
 #[doc(hidden)]
 pub use index::{IndexFigures, simulate_index};
-pub use keys::KeyInfo;
+pub use keys::{ChangedPassword, KeptKey, KeyInfo};
 pub use lock::{LockInfo, LockRole, LockTiming};
 pub use packing::{Added, Tuning};
 pub use prune::{Blocked, BlockedBy, Packs, PruneOptions, PruneProgress, PruneReport};

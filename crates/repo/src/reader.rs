@@ -27,13 +27,8 @@ impl Inner {
         }
     }
 
-    /// A tree. One that is unknown may have been written by another process since the index was read.
     pub(crate) async fn read_tree(&self, id: &TreeId) -> Result<Tree> {
-        let mut text = self.read_blob(BlobKind::Tree, id.as_bytes()).await?;
-        if text.is_none() {
-            self.catalog.refresh().await?;
-            text = self.read_blob(BlobKind::Tree, id.as_bytes()).await?;
-        }
+        let text = self.read_blob(BlobKind::Tree, id.as_bytes()).await?;
         let (id, text) = (*id, text.ok_or(Error::TreeMissing { id: *id })?);
         blocking(move || {
             serde_json::from_slice(&text)
@@ -42,8 +37,20 @@ impl Inner {
         .await
     }
 
-    /// Reads a blob from the first of its places where it is whole. `None` when it has no place.
+    /// Reads a blob from the first of its places where it is whole. `None` when it has no place. One that is not found
+    /// may have been written, or moved by a prune, since the index was read.
     async fn read_blob(&self, kind: BlobKind, id: &[u8; 32]) -> Result<Option<Bytes>> {
+        match self.read_known(kind, id).await {
+            Ok(None) => {}
+            Err(Error::Storage(error)) if error.kind() == ErrorKind::NotFound => {}
+            found => return found,
+        }
+        self.catalog.refresh().await?;
+        self.read_known(kind, id).await
+    }
+
+    /// Reads a blob from the first of the places that the index knows where it is whole.
+    async fn read_known(&self, kind: BlobKind, id: &[u8; 32]) -> Result<Option<Bytes>> {
         let mut locations: Vec<Location> = self.catalog.index().find(kind, id).collect();
         // A pack that was missing in the last listing may have come back; it is worth a try, but the last one.
         locations.sort_by_key(|location| location.is_missing);

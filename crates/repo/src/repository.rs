@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use sendense_storage::{FileId, FileKind, Storage};
+use sendense_storage::{ErrorKind, FileId, FileKind, Storage};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, DamagedIndex};
@@ -17,9 +17,8 @@ use crate::opener::Openers;
 use crate::packing::{Packer, Tuning};
 use crate::{
     AdoptReport, CheckOptions, CheckProgress, CheckReport, ChunkCache, ChunkId, DiskContent, DiskReader,
-    Error, FileEntry, KeyId, LockTiming, PackId, ReadBatch, RestorePoint, Result, Secret, SnapshotId,
-    VerifyProgress, VerifyReport, Writer, WriterOptions, adopt, check, key_file, lock, read_batch,
-    sealed_json,
+    Error, FileEntry, KeyId, LockTiming, ReadBatch, RestorePoint, Result, Secret, SnapshotId, VerifyProgress,
+    VerifyReport, Writer, WriterOptions, adopt, check, key_file, lock, read_batch, sealed_json,
 };
 
 /// Small files that are read at a time.
@@ -51,8 +50,8 @@ pub(crate) struct Inner {
     sizes: Mutex<HashMap<SnapshotId, u64>>,
     /// What the last prune has found to be wasted.
     pub(crate) unused_bytes: Mutex<Option<u64>>,
-    /// Until when packs are protected, as far as it was asked.
-    pub(crate) protected: Mutex<HashMap<PackId, SystemTime>>,
+    /// Until when files are protected, as far as it was asked.
+    pub(crate) protected: Mutex<HashMap<(FileKind, FileId), SystemTime>>,
     pub(crate) openers: Openers,
     config: Config,
 }
@@ -79,13 +78,18 @@ impl Repository {
         if is_taken {
             return Err(Error::AlreadyARepository { location: storage.location() });
         }
-        for leftover in storage.list(FileKind::Key).await? {
-            storage.remove(FileKind::Key, &leftover.id).await?;
-        }
         let (key, config) = (Key::random(), Config::random());
-        let key_id = key_file::create(&*storage, &key, password, options.kdf).await?;
+        let key_id = key_file::create(&*storage, &key, password, options.kdf, Vec::new()).await?;
         let sealed = sealed_json::seal_config(&key, &config)?;
-        storage.write(FileKind::Config, &FileId::CONFIG, sealed).await?;
+        match storage.write(FileKind::Config, &FileId::CONFIG, sealed).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // Somebody else was faster. A key that stays opens nothing.
+                let _ = storage.remove(FileKind::Key, &key_id.into()).await;
+                return Err(Error::AlreadyARepository { location: storage.location() });
+            }
+            written => written?,
+        }
+        remove_other_keys(&*storage, key_id).await;
         Self::load(storage, (key_id, key), config, options.tuning).await
     }
 
@@ -106,10 +110,10 @@ impl Repository {
         if !storage.is_initialised().await? {
             return Err(Error::NotARepository { location: storage.location() });
         }
-        let (key_id, key) = key_file::find(&*storage, password).await?;
         let sealed = storage.read(FileKind::Config, &FileId::CONFIG).await?;
-        let config = sealed_json::open_config::<Config>(&key, &sealed)?.check()?;
-        Self::load(storage, (key_id, key), config, tuning).await
+        let accept = |key: &Key| sealed_json::open_config::<Config>(key, &sealed);
+        let (key_id, key, config) = key_file::find(&*storage, password, accept).await?;
+        Self::load(storage, (key_id, key), config.check()?, tuning).await
     }
 
     async fn load(
@@ -226,6 +230,7 @@ impl Repository {
         path: &str,
         cache: &Arc<ChunkCache>,
     ) -> Result<DiskReader> {
+        self.inner.catalog.refresh().await?;
         let content = self.inner.disk_content(point, path).await?;
         DiskReader::new(Arc::clone(&self.inner), content, Arc::clone(cache))
     }
@@ -361,5 +366,15 @@ impl fmt::Debug for Repository {
             .field("id", &self.id())
             .field("at", &self.inner.storage.location())
             .finish()
+    }
+}
+
+/// Removes the keys of attempts to make this repository that have failed. Those that stay, because the place protects
+/// them, open nothing.
+async fn remove_other_keys(storage: &dyn Storage, ours: KeyId) {
+    for entry in storage.list(FileKind::Key).await.unwrap_or_default() {
+        if KeyId::from(entry.id) != ours {
+            let _ = storage.remove(FileKind::Key, &entry.id).await;
+        }
     }
 }

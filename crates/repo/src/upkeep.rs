@@ -6,9 +6,9 @@ use sendense_storage::{ErrorKind, FileKind, Protection};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    CheckProgress, CopyOptions, CopyProgress, CopyReport, Error, Kdf, KeyId, KeyInfo, LockInfo, LockTiming,
-    PruneOptions, PruneProgress, PruneReport, RepairOptions, RepairReport, Repository, Result, Secret,
-    SnapshotId, Statistics, copy, keys, lock, prune, repair, statistics,
+    ChangedPassword, CheckProgress, CopyOptions, CopyProgress, CopyReport, Error, Kdf, KeyId, KeyInfo,
+    LockInfo, LockTiming, PruneOptions, PruneProgress, PruneReport, RepairOptions, RepairReport, Repository,
+    Result, Secret, SnapshotId, Statistics, copy, keys, lock, prune, repair, statistics,
 };
 
 impl Repository {
@@ -101,11 +101,17 @@ impl Repository {
         keys::remove_key(&self.inner, id, lock).await
     }
 
-    /// Replaces the password that this repository was opened with. A crash on the way leaves both.
+    /// Replaces the password that this repository was opened with. A crash on the way leaves both. Where the storage
+    /// protects keys, the old one opens the repository until that ends; the answer says so.
     ///
     /// # Errors
     /// [`Error::Locked`], and what the storage says.
-    pub async fn change_password(&self, password: &Secret, kdf: Kdf, lock: LockTiming) -> Result<KeyId> {
+    pub async fn change_password(
+        &self,
+        password: &Secret,
+        kdf: Kdf,
+        lock: LockTiming,
+    ) -> Result<ChangedPassword> {
         keys::change_password(&self.inner, password, kdf, lock).await
     }
 

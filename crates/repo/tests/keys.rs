@@ -5,11 +5,13 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use sendense_repo::{Error, Kdf, KeyId, Repository, Secret};
-use sendense_storage::{FileKind, MemoryStorage, Storage};
+use sendense_repo::{ChangedPassword, Error, Kdf, KeyId, PruneOptions, Repository, Secret};
+use sendense_storage::{FileKind, MemoryStorage, ProtectionMode, ProtectionPolicy, Storage};
 use sendense_testkit::storage::{Fault, FaultyStorage};
 use support::*;
+use tokio_util::sync::CancellationToken;
 
 const FAST: Kdf = Kdf::Fixed { log_n: 4, r: 8, p: 1 };
 
@@ -45,7 +47,9 @@ async fn a_changed_password_opens_and_the_old_one_does_not() {
     let storage = Arc::new(MemoryStorage::new());
     let repository = a_repository(storage.clone()).await;
     let lock = quick_writer().lock;
-    let id = repository.change_password(&Secret::new("new"), FAST, lock).await.unwrap();
+    let ChangedPassword { id, kept } =
+        repository.change_password(&Secret::new("new"), FAST, lock).await.unwrap();
+    assert_eq!(kept, None);
     assert!(opens(&storage, "new").await && !opens(&storage, PASSWORD).await);
     assert!(matches!(repository.remove_key(&id, lock).await, Err(Error::KeyNeeded { .. })));
     capture(&repository, &[("disk-2000.raw", &a_disk(1, 1 << 18))]).await.unwrap();
@@ -94,4 +98,56 @@ async fn statistics_tell_logical_unique_and_stored_bytes_apart() {
     assert_eq!((two.unique_bytes, two.chunks), (one.unique_bytes, one.chunks));
     assert!(one.stored_bytes < one.unique_bytes && one.unique_bytes < one.logical_bytes);
     assert!(two.metadata_bytes > one.metadata_bytes && two.unused_bytes.is_none());
+}
+
+/// The old key cannot be removed before its protection ends. It is not protected for longer with what is made later.
+#[tokio::test]
+async fn where_keys_are_protected_the_new_password_counts_and_the_old_key_goes_when_it_can() {
+    let day = Duration::from_hours(24);
+    let policy = ProtectionPolicy { mode: ProtectionMode::Compliance, window: 10 * day };
+    let storage = Arc::new(MemoryStorage::with_protection(policy));
+    let repository = a_repository(storage.clone()).await;
+    let lock = quick_writer().lock;
+    let old = repository.keys().await.unwrap()[0].id;
+    let mut kept = Vec::new();
+    for password in ["second", "third"] {
+        let changed = repository.change_password(&Secret::new(password), FAST, lock).await.unwrap();
+        kept.push(changed.kept.unwrap());
+    }
+    assert_eq!(kept[0].id, old);
+    assert!(kept[0].until.unwrap() > SystemTime::now() + 9 * day);
+    assert!(opens(&storage, PASSWORD).await && opens(&storage, "third").await);
+    let superseded = |keys: Vec<sendense_repo::KeyInfo>| keys.iter().filter(|key| key.is_superseded).count();
+    assert_eq!(superseded(repository.keys().await.unwrap()), 2);
+
+    storage.set_now(SystemTime::now() + 9 * day);
+    capture(&repository, &[("disk-2000.raw", &a_disk(1, 1 << 18))]).await.unwrap();
+    storage.set_now(SystemTime::now() + 11 * day);
+    let options = PruneOptions { lock, ..PruneOptions::default() };
+    repository.prune(&options, &|_| {}, &CancellationToken::new()).await.unwrap();
+    let keys = repository.keys().await.unwrap();
+    assert_eq!((keys.len(), keys[0].is_current, superseded(keys)), (1, true, 0));
+    assert!(
+        !opens(&storage, PASSWORD).await
+            && !opens(&storage, "second").await
+            && opens(&storage, "third").await
+    );
+}
+
+/// An attempt to make a repository that died has left a key with the same password and another master key.
+#[tokio::test]
+async fn keys_of_failed_attempts_do_not_keep_a_repository_from_opening() {
+    let policy = ProtectionPolicy { mode: ProtectionMode::Compliance, window: Duration::from_hours(1) };
+    for _ in 0..4 {
+        let storage = Arc::new(MemoryStorage::with_protection(policy));
+        let mut nth = 0;
+        while storage.list(FileKind::Key).await.unwrap().is_empty() {
+            let doomed = Arc::new(FaultyStorage::new(storage.clone()));
+            doomed.break_at(nth, Fault::CrashAfter);
+            assert!(Repository::init(doomed, &password(), quick_init()).await.is_err());
+            nth += 1;
+        }
+        a_repository(storage.clone()).await;
+        assert!(opens(&storage, PASSWORD).await);
+    }
 }

@@ -341,6 +341,61 @@ async fn a_new_restore_point_extends_the_protection_of_the_old_packs_it_needs() 
     assert!(extended >= 3, "{extended}");
 }
 
+/// Without config and keys nobody can read a pack, however long it is protected; without its index stock tools miss it.
+#[tokio::test]
+async fn a_new_restore_point_extends_the_protection_of_what_opens_the_repository() {
+    let window = Duration::from_hours(24 * 10);
+    let policy = ProtectionPolicy { mode: ProtectionMode::Compliance, window };
+    let storage = Arc::new(MemoryStorage::with_protection(policy));
+    storage.set_now(SystemTime::now() - Duration::from_hours(24 * 9));
+    let three = Three::in_place(storage.clone()).await;
+    let indexes = storage.list(FileKind::Index).await.unwrap();
+    storage.set_now(SystemTime::now());
+    let repository = reopen(storage.clone()).await;
+    capture(&repository, &[(DISK, &three.disks[0])]).await.unwrap();
+    storage.set_now(SystemTime::now() + Duration::from_hours(24 * 2));
+    let mut needed = vec![(FileKind::Config, sendense_storage::FileId::CONFIG)];
+    for kind in [FileKind::Key, FileKind::Index] {
+        needed.extend(storage.list(kind).await.unwrap().iter().map(|entry| (kind, entry.id)));
+    }
+    assert!(indexes.iter().all(|entry| needed.contains(&(FileKind::Index, entry.id))));
+    for (kind, id) in needed {
+        let removed = storage.remove(kind, &id).await;
+        assert!(removed.is_err_and(|error| error.protected_until().is_some()), "{kind:?}");
+    }
+}
+
+/// The index of whoever had it open says where things lay before.
+#[tokio::test]
+async fn what_somebody_else_has_moved_is_found_again() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let three = Three::in_place(storage.clone()).await;
+    let (point, disk) = (three.points[2], &three.disks[2]);
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        open.push(reopen(storage.clone()).await);
+    }
+    let [chunks, disks, lists, batches, pruner] = open.try_into().ok().unwrap();
+    let ids = chunks.disk_content(&point, PATH).await.unwrap().chunk_ids;
+    let planned = batches.plan_reads(ids.iter().copied(), 8 << 20);
+    let somebody = reopen(storage.clone()).await;
+    somebody.forget(&three.points[1]).await.unwrap();
+    let report = prune(&somebody, PruneOptions { exclusive: true, ..at_once() }).await.unwrap();
+    assert!(report.copied.packs > 0 && report.deleted.packs > 0, "{report:?}");
+
+    for id in &ids {
+        chunks.read_chunk(id).await.unwrap();
+    }
+    assert!(!lists.files(&point).await.unwrap().is_empty());
+    let cache = sendense_repo::ChunkCache::new(8 << 20);
+    let reader = disks.open_disk(&point, PATH, &cache).await.unwrap();
+    assert!(reader.read(0, disk.len()).await.unwrap() == disk[..]);
+    for batch in planned {
+        batches.read_batch(batch, |_, _| Ok::<_, Error>(())).await.unwrap();
+    }
+    prune(&pruner, at_once()).await.unwrap();
+}
+
 /// A prune that dies at every operation, in every way: whatever is listed can be read, and the next prune works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prune_that_dies_at_any_operation_leaves_no_lie() {

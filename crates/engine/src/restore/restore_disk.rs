@@ -104,6 +104,7 @@ async fn fill(
     target: &Target<'_>,
     counters: &RestoreCounters,
 ) -> Result<(PartialFile, u64)> {
+    repository.refresh_index().await?;
     let point = repository.restore_point(&parse_id(&options.restore_point_id)?).await?;
     let path = path_of(&point, &options.file);
     let content = repository.disk_content(&point.id, &path).await.map_err(Error::of_reading)?;

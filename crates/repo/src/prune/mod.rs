@@ -25,6 +25,7 @@ use std::time::SystemTime;
 use sendense_storage::FileKind;
 use tokio_util::sync::CancellationToken;
 
+use crate::keys;
 use crate::lock::{HeldLock, LockKind, STALE_AFTER, look_twice, remove_older_than};
 use crate::repository::Inner;
 use crate::{Error, Result};
@@ -59,7 +60,11 @@ pub(crate) async fn prune(
     let kind = if options.exclusive { LockKind::Exclusive } else { LockKind::Prune };
     let lock = HeldLock::acquire_as(kind, &repository.storage, &repository.key, options.lock).await?;
     let prune = Prune { repository, options, now: options.now_or_clock(), lock: &lock, progress, cancel };
-    let report = prune.run().await;
+    let report = match prune.run().await {
+        // What the storage protected when the password was changed.
+        Ok(report) if !options.dry_run => keys::remove_superseded(repository).await.map(|_| report),
+        report => report,
+    };
     let released = lock.release().await;
     let report = report?;
     // Whoever goes on in this process shall not learn of the marks by a failure.

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod elsewhere;
+mod founding;
 mod part;
 mod stage;
 #[path = "../support/mod.rs"]
@@ -14,8 +15,9 @@ mod support;
 
 use std::time::Instant;
 
+use founding::Founding;
 use part::{FIRST, Part, SECOND, THIRD};
-use sendense_testkit::interleave::{Bounds, Exploration, Walk, explore, replay, wander};
+use sendense_testkit::interleave::{Bounds, Exploration, Scenario, Walk, explore, replay, wander};
 use stage::Stage;
 
 /// How much of a scenario is explored: preemptions and crashes, in every run of the tests and in the campaign.
@@ -33,7 +35,7 @@ const LONG: Effort = Effort { always: (1, 0), campaign: (2, 0) };
 const MORTAL: Effort = Effort { always: (0, 1), campaign: (1, 1) };
 
 /// Explores a scenario. Fails when a schedule does, and when the schedules were not all explored.
-fn hold(name: &str, stage: &Stage, effort: Effort) {
+fn hold(name: &str, stage: &impl Scenario, effort: Effort) {
     if let Ok(schedule) = std::env::var("SENDENSE_SCHEDULE") {
         let failure = replay(stage, &schedule.parse().unwrap());
         panic!("{}", failure.map_or("it holds".into(), |failure| failure.to_string()));
@@ -159,6 +161,11 @@ fn a_change_of_the_password_beside_a_backup_and_another_change() {
 #[test]
 fn a_change_of_the_password_that_dies() {
     hold("change of the password, backup, crash", &Stage::new(&[Part::ChangePassword, FIRST]), MORTAL);
+}
+
+#[test]
+fn two_who_make_a_repository_in_one_place() {
+    hold("founder, founder", &Founding::default(), SHORT);
 }
 
 #[test]
