@@ -1,4 +1,5 @@
-import { rename } from 'node:fs/promises'
+import { appendFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { zstdCompressSync } from 'node:zlib'
 import type { Backup, JobId, ProblemCode, RepositoryId, StartedJob, Vm } from '@sendense/contracts'
 import {
@@ -170,6 +171,19 @@ describe('repository', () => {
     expect(await restoredHashes(stage, first)).toEqual(await guestHashes(stage, small, [KEY]))
     const query = { vmId: large.id, repositoryId: repository.id }
     expect((await stage.admin.backups.getBackupChain({ query })).backups).toEqual([])
+
+    // A Hub that starts while not a byte can be stored there opens it all the same.
+    await fillUp(disk.path)
+    await stage.hub.killAndRestart()
+    await stage.node.waitUntilConnected(stage.admin)
+    expect(await restoredHashes(stage, first)).toEqual(await guestHashes(stage, small, [KEY]))
+    await expectCode((await backUpTo(small, repository.id)).failure, 'repository-full')
+    await waitFor('the summary to show it', async () => {
+      const { short } = await stage.admin.repositories.getStorageSummary({})
+      return short.find(({ repositoryId }) => repositoryId === repository.id)
+    })
+    await rm(join(disk.path, FILLER))
+    expect(await backUpTo(small, repository.id)).toMatchObject({ status: 'succeeded', mode: 'incremental' })
   })
 })
 
@@ -221,7 +235,10 @@ describe('jobs', () => {
     expect(status).toBe('failed')
     await expectCode(failure, 'job-interrupted', 'its repository cannot be asked')
     await rename(elsewhere, stage.repository.path)
-    await stage.backUpWell(large)
+    await waitFor('the Node to have cleaned up', async () => {
+      const { status } = await stage.backUp(large)
+      return status === 'succeeded' || undefined
+    })
     await untilNothingLeft(stage)
     expect(await stage.admin.backups.getBackup({ params })).toMatchObject({ status: 'failed', failure })
   })
@@ -459,4 +476,16 @@ async function backUpTo(vm: Vm, repositoryId: RepositoryId): Promise<Backup> {
 
 async function readBytesOf(jobId: JobId): Promise<number> {
   return (await stage.admin.jobs.getProgress({ params: { jobId } })).bytes.readBytes
+}
+
+const FILLER = 'filler'
+
+async function fillUp(folder: string): Promise<void> {
+  for (let size = MIB; size > 0; ) {
+    const isFull = await appendFile(join(folder, FILLER), new Uint8Array(size)).then(
+      () => false,
+      () => true,
+    )
+    if (isFull) size = size === 1 ? 0 : size / 16
+  }
 }

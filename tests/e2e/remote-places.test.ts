@@ -123,6 +123,28 @@ async function isPrunedOfNothing(repositoryId: RepositoryId): Promise<void> {
   })
 }
 
+test('a changed password of a protected repository counts, and the old key is told with its date', async () => {
+  const { repositories } = stage.admin
+  const [bucket] = (await repositories.listRepositories({})).items.filter(({ name }) => name === 'bucket')
+  if (!bucket) throw new Error('There is no repository in the bucket')
+  const params = { repositoryId: bucket.id }
+  const [old] = (await repositories.listRepositoryKeys({ params })).keys
+  for (const password of ['the second password', 'the third password']) {
+    const { keptKey } = await repositories.changeRepositoryPassword({ params, body: { password } })
+    expect(Date.parse(keptKey?.protectedUntil ?? '')).toBeGreaterThan(Date.now())
+    if (password.includes('second')) expect(keptKey?.id).toBe(old?.id)
+  }
+  const { keys } = await repositories.listRepositoryKeys({ params })
+  expect(keys.map(key => [key.isCurrent, key.isSuperseded])).toEqual([
+    [false, true],
+    [false, true],
+    [true, false],
+  ])
+  await stage.hub.killAndRestart()
+  await stage.node.waitUntilConnected(stage.admin)
+  await stage.backUpWell(vm, { repositoryId: bucket.id })
+})
+
 test('new keys of a bucket are taken when they open the repository, and not before', async () => {
   const { repositories } = stage.admin
   const found = (await repositories.listRepositories({ query: { type: 's3' } })).items.at(0)

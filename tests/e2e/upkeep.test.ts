@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Backup, JobId, Progress, RepositoryId, Vm } from '@sendense/contracts'
@@ -203,12 +203,32 @@ describe('keys and locks', () => {
     await stage.backUpWell(vm)
   })
 
+  test('a Hub that starts while somebody has locked a repository restores from it, and waits with storing', async () => {
+    const { repositories, backups } = stage.admin
+    const params = { repositoryId: second.id }
+    const query = { vmId: vm.id, repositoryId: second.id }
+    const newest = (await backups.getBackupChain({ query })).backups.at(-1)
+    if (!newest) throw new Error('There is no backup')
+    const child = checkSlowly(second)
+    await waitFor('a lock of restic', async () =>
+      (await repositories.listRepositoryLocks({ params })).locks.at(0),
+    )
+    await stage.hub.killAndRestart()
+    await stage.node.waitUntilConnected(stage.admin)
+    expect((await restoredHashes(stage, newest)).size).toBe(1)
+    expect((await repositories.listRepositoryLocks({ params })).locks).toMatchObject([{ role: 'foreign' }])
+    const refused = await stage.backUp(vm, { repositoryId: second.id })
+    expect(refused).toMatchObject({ status: 'failed', failure: { code: 'repository-locked' } })
+    child.kill('SIGKILL')
+    await childEnd(child)
+    await repositories.removeStaleLocks({ params })
+    await stage.backUpWell(vm, { repositoryId: second.id })
+  })
+
   test('the lock of a program that was killed is shown, and removed by hand', async () => {
     const { repositories } = stage.admin
     const params = { repositoryId: second.id }
-    const where = ['--repo', second.path, '--no-cache', '--limit-download', '64']
-    const env = { ...process.env, RESTIC_PASSWORD: second.password }
-    const child = spawn('restic', [...where, 'check', '--read-data'], { env, stdio: 'ignore' })
+    const child = checkSlowly(second)
     const lock = await waitFor('a lock of restic', async () => {
       return (await repositories.listRepositoryLocks({ params })).locks.at(0)
     })
@@ -221,6 +241,13 @@ describe('keys and locks', () => {
     expect((await repositories.listRepositoryLocks({ params })).locks).toEqual([])
   })
 })
+
+/** Stock restic at work, holding an exclusive lock. */
+function checkSlowly({ path, password }: ResticRepository): ChildProcess {
+  const where = ['--repo', path, '--no-cache', '--limit-download', '64']
+  const env = { ...process.env, RESTIC_PASSWORD: password }
+  return spawn('restic', [...where, 'check', '--read-data'], { env, stdio: 'ignore' })
+}
 
 function bytesOf(amount: unknown): number {
   return (amount as { bytes: number }).bytes

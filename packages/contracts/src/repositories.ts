@@ -88,13 +88,14 @@ export const CreateRepositoryRequest = z
   .object({
     name: Name,
     place: NewRepositoryPlace.meta({ description: 'Where it is to be' }),
-    chunkBytes: ChunkBytes.default(MIB / 4).meta({
+    chunkBytes: ChunkBytes.optional().meta({
       description:
-        'Size of the chunks that disks are cut into; larger ones for disks of more than a million chunks',
+        'Size of the chunks that disks are cut into; larger ones for disks of more than a million chunks. Absent: 256 KiB, or what it was when the Hub had the repository before',
     }),
     limits: ChangedLimits.default({}).meta({ description: 'What is limited' }),
-    password: z.string().min(12).max(500).optional().meta({
-      description: 'Password of the repository; made up when absent. Required to add one that exists already',
+    password: z.string().min(1).max(500).optional().meta({
+      description:
+        'Password of the repository: of 12 characters or more, made up when absent. Required, as it is, to add one that exists already',
       writeOnly: true,
     }),
     existing: z

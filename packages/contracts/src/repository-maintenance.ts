@@ -105,8 +105,24 @@ export const RepositoryKey = z
     username: z.string().meta({ description: 'Account that made it' }),
     hostname: z.string().meta({ description: 'Machine that it was made on' }),
     isCurrent: z.boolean().meta({ description: 'Whether the Hub opens the repository with it' }),
+    isSuperseded: z.boolean().meta({
+      description:
+        'Whether another one has taken its place: it goes with a prune, or a change of the password, when its protection is over',
+    }),
   })
   .meta({ id: 'RepositoryKey' })
+
+const KeptKey = z
+  .object({
+    id: KeyId.meta({ description: 'Id of the key' }),
+    protectedUntil: Instant.nullable().meta({ description: 'Null where the storage does not say it' }),
+  })
+  .nullable()
+  .meta({
+    id: 'KeptKey',
+    description:
+      'The key of the old password, where the storage protects it: the old password opens the repository until it is gone',
+  })
 
 export const RepositoryLock = z
   .object({
@@ -229,7 +245,9 @@ export const repositoryMaintenanceRoutes = defineRoutes({
     permission: 'repositories:keys',
     params: RepositoryParams,
     body: z.object({ password: NewKeyPassword }).meta({ id: 'ChangeRepositoryPasswordRequest' }),
-    response: z.object({ password: MadePassword }).meta({ id: 'ChangeRepositoryPasswordResponse' }),
+    response: z
+      .object({ password: MadePassword, keptKey: KeptKey })
+      .meta({ id: 'ChangeRepositoryPasswordResponse' }),
     problems: ['not-found', 'repository-disabled', 'repository-unavailable'],
   },
   listRepositoryLocks: {

@@ -17,6 +17,7 @@ import type {
   DataPlaneOptions,
   DiskAreas,
   Extent,
+  KeptKey,
   PlaceProbe,
   PruneBlocked,
   PruneCounters,
@@ -79,7 +80,7 @@ export interface NativeRepository {
   keys(): Promise<NativeKey[]>
   addKey(password: string): Promise<string>
   removeKey(id: string): Promise<void>
-  changePassword(password: string): Promise<void>
+  changePassword(password: string): Promise<NativeKeptKey | null>
   locks(): Promise<NativeLock[]>
   removeStaleLocks(): Promise<number>
   protection(restorePointId: string): Promise<NativeProtection | null>
@@ -97,6 +98,7 @@ export type NativePruneBlocked = Pick<PruneBlocked, 'by' | 'packs' | 'bytes'> & 
 }
 export type NativeStatistics = Omit<RepositoryStatistics, 'unusedBytes'> & { readonly unusedBytes?: number }
 export type NativeKey = Omit<RepositoryKey, 'createdAt'> & { readonly createdAtMs?: number }
+export type NativeKeptKey = Omit<KeptKey, 'until'> & { readonly untilMs?: number }
 export type NativeLock = Omit<RepositoryLock, 'createdAt'> & { readonly createdAtMs: number }
 export type NativeProtection = Omit<RestorePointProtection, 'until'> & { readonly untilMs: number }
 

@@ -3,6 +3,7 @@ import { nativeDataPlane } from './data-plane.ts'
 import { callNative, EngineError } from './engine-error.ts'
 import {
   loadNativeModule,
+  type NativeKeptKey,
   type NativeKey,
   type NativeLock,
   type NativeProtection,
@@ -17,6 +18,7 @@ import type {
   BeginCaptureOptions,
   CaptureSession,
   JobOptions,
+  KeptKey,
   PlaceProbe,
   PruneBlocked,
   PruneCounters,
@@ -70,7 +72,8 @@ function repository(native: NativeRepository): Repository {
     keys: () => callNative(async () => (await native.keys()).map(toKey)),
     addKey: password => callNative(() => native.addKey(password)),
     removeKey: id => callNative(() => native.removeKey(id)),
-    changePassword: newPassword => callNative(() => native.changePassword(newPassword)),
+    changePassword: newPassword =>
+      callNative(async () => toKeptKey(await native.changePassword(newPassword))),
     locks: () => callNative(async () => (await native.locks()).map(toLock)),
     removeStaleLocks: () => callNative(() => native.removeStaleLocks()),
     protection: restorePointId =>
@@ -110,6 +113,10 @@ function toStatistics({ unusedBytes, ...rest }: NativeStatistics): RepositorySta
 
 function toKey({ createdAtMs, ...rest }: NativeKey): RepositoryKey {
   return { ...rest, createdAt: createdAtMs === undefined ? null : new Date(createdAtMs) }
+}
+
+function toKeptKey(key: NativeKeptKey | null): KeptKey | null {
+  return key && { id: key.id, until: key.untilMs === undefined ? null : new Date(key.untilMs) }
 }
 
 function toLock({ createdAtMs, ...rest }: NativeLock): RepositoryLock {

@@ -374,6 +374,15 @@ export interface RepositoryKey {
   readonly hostname: string
   /** Whether it is the one that this repository was opened with. */
   readonly isCurrent: boolean
+  /** Whether another one has taken its place. It goes with a prune, or a change of the password, when its protection is over. */
+  readonly isSuperseded: boolean
+}
+
+/** A key that the storage does not let be removed yet. */
+export interface KeptKey {
+  readonly id: string
+  /** Null where the storage does not say until when. */
+  readonly until: Date | null
 }
 
 export interface RepositoryLock {
@@ -431,8 +440,8 @@ export interface Repository extends AsyncDisposable {
   addKey(password: string): Promise<string>
   /** Removes a key; `repository-key-last` for the one in use. */
   removeKey(id: string): Promise<void>
-  /** Replaces the password that this repository was opened with. */
-  changePassword(newPassword: string): Promise<void>
+  /** Replaces the password that this repository was opened with. The old key, where the storage protects it. */
+  changePassword(newPassword: string): Promise<KeptKey | null>
   locks(): Promise<readonly RepositoryLock[]>
   /** Removes the locks whose holders are probably dead; how many there were. */
   removeStaleLocks(): Promise<number>

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import type { RepositoryCredentials } from '@sendense/contracts'
+import type { RepositoryCredentials, repositoryMaintenanceRoutes } from '@sendense/contracts'
 import type { Command } from 'commander'
 import type { z } from 'zod'
 import { CliError } from '../cli-error.ts'
@@ -40,7 +40,7 @@ export function addKeyCommands(repository: Command, context: CommandContext): vo
             key.id,
             formatInstant(key.createdAt),
             `${key.username}@${key.hostname}`,
-            key.isCurrent ? 'yes' : 'no',
+            key.isSuperseded ? 'no more' : key.isCurrent ? 'yes' : 'no',
           ]),
         ),
       )
@@ -59,7 +59,7 @@ export function addKeyCommands(repository: Command, context: CommandContext): vo
       const { params, repositories } = await target(context, wanted)
       const body = await passwordBody(context, options)
       const changed = await repositories.changeRepositoryPassword({ params, body })
-      show(context, command, changed, () => keyText('The password was changed.', changed.password))
+      show(context, command, changed, () => keyText(changedText(changed), changed.password))
     })
   keys
     .command('remove <repository> <key>')
@@ -93,6 +93,7 @@ function addCredentials(repository: Command, context: CommandContext): void {
 }
 
 type Credentials = z.input<typeof RepositoryCredentials>
+type ChangedPassword = z.output<typeof repositoryMaintenanceRoutes.changeRepositoryPassword.response>
 
 async function credentialsOf(
   { terminal }: CommandContext,
@@ -135,6 +136,12 @@ function withPassword(command: Command): Command {
 async function passwordBody({ terminal }: CommandContext, { passwordStdin, passwordEnv }: PasswordOptions) {
   if (!passwordStdin && passwordEnv === undefined) return {}
   return { password: await readSecret(terminal, 'Password', { env: passwordEnv, stdin: passwordStdin }) }
+}
+
+function changedText({ keptKey }: ChangedPassword): string {
+  if (keptKey === null) return 'The password was changed.'
+  const until = keptKey.protectedUntil === null ? '' : ` until ${formatInstant(keptKey.protectedUntil)}`
+  return `The password was changed. The storage protects the old key${until}: the old password opens the repository until a prune after that.`
 }
 
 function keyText(done: string, password: string | null): string {

@@ -115,6 +115,7 @@ function fakeKeys(path: string, currentId: string) {
     keys: async (): Promise<RepositoryKey[]> =>
       (await readConfig(path)).keys.map(({ id }) => ({
         ...{ id, createdAt: new Date(0), username: 'hub', hostname: 'hub', isCurrent: id === current },
+        isSuperseded: false,
       })),
     addKey: async (password: string) => {
       const id = keyId()
@@ -126,6 +127,7 @@ function fakeKeys(path: string, currentId: string) {
       const id = keyId()
       await change(keys => [...keys.filter(key => key.id !== current), { id, password }])
       current = id
+      return null
     },
   }
 }

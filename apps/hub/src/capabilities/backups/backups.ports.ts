@@ -9,6 +9,12 @@ import type {
 import type { RateLimit, Repository } from '@sendense/engine'
 import type { JobEnd } from '../jobs/index.ts'
 
+interface OpenRepository {
+  repository: Repository
+  chunkBytes: number
+  name: string
+}
+
 /** What backups need of the other capabilities, and no more: the composition root passes the real ones. */
 export interface BackupsPorts {
   tunnels: {
@@ -20,8 +26,10 @@ export interface BackupsPorts {
     rateLimitOf(nodeId: NodeId): Promise<RateLimit>
   }
   repositories: {
-    /** An open repository. Fails with `not-found`, `repository-disabled`, or why it cannot be opened. */
-    open(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number; name: string }>
+    /** An open repository, to read. Fails with `not-found`, `repository-disabled`, or why it cannot be opened. */
+    open(id: RepositoryId): Promise<OpenRepository>
+    /** The same, to store in it: fails also when nothing can be stored there now. */
+    openToWrite(id: RepositoryId): Promise<OpenRepository>
     /** The repository, if it is open now. */
     ifOpen(id: RepositoryId): Promise<Repository | undefined>
     /** Until when a restore point is protected; null also when the repository is not open to be asked. */

@@ -47,6 +47,7 @@ beforeEach(async () => {
       nodes: { rateLimitOf: async id => limits[id] ?? Promise.reject(new Error('another Node')) },
       repositories: {
         open: () => Promise.reject(new Error('not called')),
+        openToWrite: () => Promise.reject(new Error('not called')),
         ifOpen: async () => undefined,
         protectedUntil: async () => null,
         measureSoon: () => {},

@@ -68,7 +68,7 @@ async function copy(run: JobRun<CopyInput>, { store, repositories, clock }: Opti
   if (!source) throw new AppError('not-found', { detail: `There is no backup ${sourceBackupId}.` })
   await store.add(newCopy(source, run.input, { jobId: run.jobId, startedAt: clock.now() }))
   const { repository } = await repositories.open(repositoryId)
-  const { repository: target } = await repositories.open(targetRepositoryId)
+  const { repository: target } = await repositories.openToWrite(targetRepositoryId)
   let bytes = bytesOf(source, undefined)
   const onProgress = (counters: CopyCounters) => {
     bytes = bytesOf(source, counters)

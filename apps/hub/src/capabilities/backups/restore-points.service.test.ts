@@ -52,8 +52,9 @@ function aCopied(sourceId: string, targetId: string, wasThere = false): CopiedRe
   return { sourceId, targetId, wasThere }
 }
 
+const open = async (id: RepositoryId) => ({ repository: repositoryOf(id), chunkBytes: 1024, name: 'main' })
 const repositories = {
-  open: async (id: RepositoryId) => ({ repository: repositoryOf(id), chunkBytes: 1024, name: 'main' }),
+  ...{ open, openToWrite: open },
   ifOpen: async (id: RepositoryId) => repositoryOf(id),
   protectedUntil: async (id: RepositoryId, point: string) => points.get(id)?.get(point) ?? null,
   measureSoon: (id: RepositoryId) => void measured.push(id),

@@ -48,7 +48,7 @@ function run() {
     ports: {
       tunnels: { call: () => node },
       repositories: {
-        open: async () => ({ repository: {} }),
+        openToWrite: async () => ({ repository: {} }),
         measureSoon: (id: RepositoryId) => void measured.push(id),
       },
     },

@@ -110,7 +110,7 @@ async function register(
   vm: Vm,
   options: RunBackupOptions,
 ): Promise<ActiveCapture> {
-  const { repository } = await options.ports.repositories.open(input.repositoryId)
+  const { repository } = await options.ports.repositories.openToWrite(input.repositoryId)
   const capture: ActiveCapture = {
     backup,
     vm,

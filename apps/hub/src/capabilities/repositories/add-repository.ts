@@ -19,6 +19,11 @@ import type { RepositoriesStore, RepositoryRecord } from './repositories.store.t
 import { checkFolder, checkRepositoryPath, contains } from './repository-path.ts'
 import { passwordContext, sealPlace } from './repository-secrets.ts'
 
+/** Decision 26. */
+const CHUNK_BYTES = 256 * 1024
+/** Whoever chooses the password of a new repository shall choose a long one. */
+const PASSWORD_MIN = 12
+
 export interface AddRepositoryOptions {
   store: RepositoriesStore
   engine: Pick<Engine, 'initRepository' | 'openRepository' | 'probePlace'>
@@ -47,16 +52,17 @@ export async function addRepository(
   const password = request.password ?? randomBytes(32).toString('base64url')
   try {
     const place = await reachPlace(request.place, mountName, mounts)
+    if (isMounted(request.place)) await mounts.checkWritable(mountName)
     const repository = await makeOrOpen(place, password, request, options)
     try {
       const known = await store.findRemoved(repository.id)
       const record = recordOf(
         request,
-        { id: known?.id ?? mountName, password, formatId: repository.id },
+        { known, newId: mountName, password, formatId: repository.id },
         options,
       )
       await (known ? store.restore(record) : store.add(record))
-      opened.keep(record.id, repository)
+      await opened.keep(record.id, repository)
       // Its share is mounted under another name: it is opened again when it is needed.
       if (isMounted(record.place) && record.id !== mountName) await opened.close(record.id)
       if (isMounted(record.place) && record.id !== mountName) await mounts.detach(mountName)
@@ -73,16 +79,22 @@ export async function addRepository(
 
 function recordOf(
   { name, place, chunkBytes, limits }: CreateRepositoryRequest,
-  { id, password, formatId }: { id: RepositoryId; password: string; formatId: string },
+  {
+    known,
+    newId,
+    ...opened
+  }: { known: RepositoryRecord | undefined; newId: RepositoryId; password: string; formatId: string },
   { secrets, clock }: AddRepositoryOptions,
 ): RepositoryRecord {
+  const { password, formatId } = opened
+  const id = known?.id ?? newId
   return {
     id,
     name,
     type: place.type,
     ...sealPlace(place, id, secrets),
     formatId,
-    chunkBytes,
+    chunkBytes: chunkBytes ?? known?.chunkBytes ?? CHUNK_BYTES,
     sealedPassword: secrets.seal(password, passwordContext(id)),
     sealedNextPassword: null,
     isEnabled: true,
@@ -97,13 +109,10 @@ async function checkRequest(
   { name, place, existing, password }: CreateRepositoryRequest,
   { store, dataDir }: AddRepositoryOptions,
 ): Promise<void> {
-  if (existing && password === undefined) {
-    const detail = 'is required to add a repository that exists already'
-    throw new AppError('request-invalid', {
-      detail: `The password ${detail}`,
-      errors: [{ pointer: '/body/password', detail }],
-    })
-  }
+  if (existing && password === undefined)
+    throw wrongPassword('is required to add a repository that exists already')
+  if (!existing && password !== undefined && password.length < PASSWORD_MIN)
+    throw wrongPassword(`of a new repository must have ${PASSWORD_MIN} characters or more`)
   for (const one of await store.listAll()) {
     if (one.name === name)
       throw new AppError('conflict', { detail: `There is a repository "${name}" already` })
@@ -117,15 +126,22 @@ async function checkRequest(
   if (place.type === 'local') await checkRepositoryPath(place.path, { dataDir, existing })
 }
 
+function wrongPassword(detail: string): AppError {
+  return new AppError('request-invalid', {
+    detail: `The password ${detail}`,
+    errors: [{ pointer: '/body/password', detail }],
+  })
+}
+
 async function makeOrOpen(
   place: EnginePlace,
   password: string,
   { existing, limits }: CreateRepositoryRequest,
-  { engine, opened }: AddRepositoryOptions,
+  { engine }: AddRepositoryOptions,
 ): Promise<Repository> {
   const location = { place, password, limits: engineLimits(changedLimits(NO_LIMITS, limits)) }
   if (place.type !== 'local') await checkRemote(place, existing, engine)
-  if (existing) return opened.prepared(await engine.openRepository(location).catch(throwFromEngine))
+  if (existing) return engine.openRepository(location).catch(throwFromEngine)
   if (place.type === 'local') await checkFolder(place.path)
   await makeFolder(place)
   try {

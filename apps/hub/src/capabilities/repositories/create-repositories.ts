@@ -29,7 +29,7 @@ export interface Repositories {
   readonly maintenance: RepositoryMaintenanceService
   readonly keys: RepositoryKeysService
   /** What capabilities above need, and no more. */
-  readonly forBackups: Pick<RepositoriesService, 'open' | 'ifOpen' | 'protectedUntil'> &
+  readonly forBackups: Pick<RepositoriesService, 'open' | 'openToWrite' | 'ifOpen' | 'protectedUntil'> &
     Pick<RepositoryStorageService, 'measureSoon'>
   /** Closes all repositories, and unmounts their shares. */
   close(): Promise<void>
@@ -54,6 +54,7 @@ export function createRepositories(options: RepositoriesOptions): Repositories {
     keys: new RepositoryKeysService({ store, opened, secrets, log }),
     forBackups: {
       open: id => service.open(id),
+      openToWrite: id => service.openToWrite(id),
       ifOpen: id => service.ifOpen(id),
       protectedUntil: (id, restorePointId) => service.protectedUntil(id, restorePointId),
       measureSoon: id => storage.measureSoon(id),

@@ -100,6 +100,28 @@ test('after a restart all repositories are opened with their sealed passwords', 
   expect(engine.openCount).toBe(1)
 })
 
+test('one in which nothing can be stored is open to be read, and says why to who wants to store', async () => {
+  const before = aService()
+  const { repository } = await create(before)
+  await before.close()
+  const locked = () => Promise.reject(new EngineError('repository-locked', 'Somebody holds a lock'))
+  let adoptOrphans: () => Promise<{ packs: number; chunks: number }> = locked
+  const { openRepository } = engine
+  engine.openRepository = async location => ({
+    ...(await openRepository(location)),
+    adoptOrphans: () => adoptOrphans(),
+  })
+  const service = aService()
+  await service.openAll()
+  expect(await service.closedCount()).toBe(0)
+  const opened = await service.open(repository.id)
+  await expect(service.openToWrite(repository.id)).rejects.toMatchObject({ code: 'repository-locked' })
+  adoptOrphans = async () => ({ packs: 2, chunks: 3 })
+  expect(await service.openToWrite(repository.id)).toEqual(opened)
+  adoptOrphans = locked
+  expect(await service.openToWrite(repository.id)).toEqual(opened)
+})
+
 test('many who open a repository at once share one', async () => {
   const before = aService()
   const { repository } = await create(before)
@@ -293,12 +315,13 @@ describe('a change', () => {
     const { repository } = await create(service, { limits: { quotaBytes: 1000 } })
     const { id } = repository
     expect(repository.limits).toEqual({ ...NO_LIMITS, quotaBytes: 1000 })
+    const before = (await service.open(id)).repository
     const limits = { readBytesPerSecondMax: 100_000, quotaBytes: null }
     const changed = await service.update(admin, id, { name: 'new', limits })
     expect(changed).toMatchObject({ name: 'new', limits: { ...NO_LIMITS, readBytesPerSecondMax: 100_000 } })
-    expect(engine.openCount).toBe(0)
-    await service.open(id)
-    expect(engine.openCount).toBe(1)
+    // It is opened again at once: nobody has to use it for the Hub to be healthy.
+    expect([engine.openCount, await service.closedCount()]).toEqual([1, 0])
+    expect((await service.open(id)).repository).not.toBe(before)
   })
 
   test('of credentials is tried out before it is kept', async () => {
@@ -308,7 +331,7 @@ describe('a change', () => {
       service.update(admin, repository.id, { credentials })
     const changed = await change({ type: 's3', accessKeyId: 'new', secretAccessKey: 'another secret' })
     expect(changed.place).toMatchObject({ bucket: 'b', accessKeyId: 'new' })
-    expect(engine.openCount).toBe(0)
+    expect(engine.openCount).toBe(1)
     await expect(change({ type: 'rest', password: 'x' })).rejects.toMatchObject({ code: 'request-invalid' })
     await rm(join(folder, 'bucket'), { recursive: true })
     await expect(change({ type: 's3', secretAccessKey: 'x' })).rejects.toMatchObject({
@@ -364,11 +387,13 @@ describe('removing', () => {
       message: expect.stringContaining('1 restore point'),
     })
     await service.remove(admin, repository.id, { detach: true })
-    const again = await create(service, { name: 'again', existing: true, password: password ?? '' })
+    const request = { name: 'again', existing: true, password: password ?? '', chunkBytes: undefined }
+    const again = await create(service, request)
     expect(again.repository).toMatchObject({
       id: repository.id,
       name: 'again',
       formatId: repository.formatId,
+      chunkBytes: repository.chunkBytes,
     })
   })
 })
@@ -421,11 +446,41 @@ describe('keys', () => {
       })
       await expect(keys.changePassword(admin, id, 'the new password')).rejects.toThrow('killed')
       await service.close()
-      const after = aService()
-      await after.open(id)
-      expect((await store.get(id))?.sealedNextPassword === null).toBe(isDone)
+      const before = (await store.get(id))?.sealedPassword
+      await aService().open(id)
+      const { sealedPassword, sealedNextPassword } = (await store.get(id)) ?? {}
+      expect([sealedPassword !== before, sealedNextPassword]).toEqual([isDone, null])
     },
   )
+
+  test('a change that failed half-way is found out about before the next one', async () => {
+    const { service, keys } = capability()
+    const { id } = (await create(service)).repository
+    const { repository } = await service.open(id)
+    const change = repository.changePassword
+    Object.assign(repository, {
+      changePassword: async (password: string) => {
+        await change(password)
+        throw new Error('the answer was lost')
+      },
+    })
+    await expect(keys.changePassword(admin, id, 'the second password')).rejects.toThrow('lost')
+    Object.assign(repository, { changePassword: () => Promise.reject(new Error('killed')) })
+    await expect(keys.changePassword(admin, id, 'the third password')).rejects.toThrow('killed')
+    await service.close()
+    await aService().open(id)
+    expect((await store.get(id))?.sealedNextPassword).toBeNull()
+  })
+
+  test('two changes at once are made one after the other', async () => {
+    const { service, keys } = capability()
+    const { id } = (await create(service)).repository
+    await Promise.all(['one password', 'another password'].map(one => keys.changePassword(admin, id, one)))
+    const place = { type: 'local', path: join(folder, 'repo') } as const
+    await service.close()
+    await aService().open(id)
+    await (await engine.openRepository({ place, password: 'another password' })).close()
+  })
 })
 
 describe('storage', () => {

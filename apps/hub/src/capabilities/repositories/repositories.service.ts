@@ -79,7 +79,7 @@ export class RepositoriesService {
       if (request.credentials) await this.#tryCredentials({ ...record, ...change })
       const changed = await this.#options.store.change(id, change)
       // What it was opened with is no longer what it shall be opened with.
-      if (Object.keys(change).some(field => field !== 'name')) await this.#options.opened.close(id)
+      if (Object.keys(change).some(field => field !== 'name')) await this.#openAnew(changed)
       this.#options.log.info('A repository was changed', {
         repositoryId: id,
         fields: Object.keys(request),
@@ -115,6 +115,7 @@ export class RepositoriesService {
     try {
       const reached = await reachPlace(place, mountName, mounts)
       const isShare = isMounted(place) && reached.type === 'local'
+      if (isShare) await mounts.checkWritable(mountName)
       return await (isShare ? probeShare(reached, engine) : probe(reached, engine))
     } finally {
       await mounts.detach(mountName)
@@ -128,20 +129,29 @@ export class RepositoriesService {
     const place = openPlace(record, secrets)
     const mountName = `test-${newId()}`
     try {
-      return await probe(await reachPlace(place, mountName, mounts), engine)
+      const reached = await reachPlace(place, mountName, mounts)
+      if (isMounted(place)) await mounts.checkWritable(mountName)
+      return await probe(reached, engine)
     } finally {
       await mounts.detach(mountName)
     }
   }
 
   /**
-   * The open repository, for other capabilities. Fails with `not-found`, `repository-disabled`, or with the reason why
+   * The open repository, to read, for other capabilities. Fails with `not-found`, `repository-disabled`, or with the reason why
    * it cannot be opened; the next call tries again.
    */
   async open(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number; name: string }> {
     const record = await this.find(id)
     const { chunkBytes, name } = record
     return { repository: await this.#options.opened.open(record), chunkBytes, name }
+  }
+
+  /** The same, to store in it: fails also when nothing can be stored there now. */
+  async openToWrite(id: RepositoryId): Promise<{ repository: Repository; chunkBytes: number; name: string }> {
+    const record = await this.find(id)
+    const { chunkBytes, name } = record
+    return { repository: await this.#options.opened.openToWrite(record), chunkBytes, name }
   }
 
   /** The repository, if it is open now. */
@@ -163,14 +173,11 @@ export class RepositoriesService {
     return record
   }
 
-  /** Opens all repositories. One that cannot be opened is logged, and tried again when it is needed. */
+  /** Opens all repositories, after what a killed Hub has left is taken away. One that cannot be opened is logged, and tried again when it is needed. */
   async openAll(): Promise<void> {
-    for (const record of await this.#enabled()) {
-      const { name, type } = record
-      await this.#options.opened
-        .open(record)
-        .catch(error => this.#options.log.error('A repository cannot be opened', { name, type, error }))
-    }
+    const ids = (await this.#options.store.listAll()).map(({ id }) => id)
+    await this.#options.mounts.sweep(new Set<string>(ids))
+    for (const record of await this.#enabled()) await this.#tryToOpen(record)
   }
 
   /** How many repositories should be open and are not. */
@@ -180,6 +187,18 @@ export class RepositoriesService {
 
   close(): Promise<void> {
     return this.#options.opened.closeAll()
+  }
+
+  async #tryToOpen(record: RepositoryRecord): Promise<void> {
+    const { name, type } = record
+    await this.#options.opened
+      .open(record)
+      .catch(error => this.#options.log.error('A repository cannot be opened', { name, type, error }))
+  }
+
+  async #openAnew(record: RepositoryRecord): Promise<void> {
+    await this.#options.opened.close(record.id)
+    if (record.isEnabled) await this.#tryToOpen(record)
   }
 
   async #enabled(): Promise<RepositoryRecord[]> {

@@ -4,8 +4,9 @@ import type { RepositoryKey } from '@sendense/engine'
 import { AppError, type Logger, type Principal } from '@sendense/platform'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { SecretBox } from '../../platform/secrets/secret-box.ts'
+import { OneByOne } from './one-by-one.ts'
 import type { OpenRepositories } from './open-repositories.ts'
-import type { RepositoriesStore } from './repositories.store.ts'
+import type { RepositoriesStore, RepositoryRecord } from './repositories.store.ts'
 import { passwordContext } from './repository-secrets.ts'
 
 interface Options {
@@ -18,6 +19,7 @@ interface Options {
 /** The keys that open a repository. Each has a password of its own; all lead to the same data. */
 export class RepositoryKeysService {
   readonly #options: Options
+  readonly #oneByOne = new OneByOne<RepositoryId>()
 
   constructor(options: Options) {
     this.#options = options
@@ -54,24 +56,33 @@ export class RepositoryKeysService {
 
   /**
    * Changes the password that the Hub uses. The new one is kept before the repository knows it: whenever the Hub dies,
-   * one of the two that it has opens the repository.
+   * one of the two that it has opens the repository, and the next change finds out which.
    */
-  async changePassword(principal: Principal, id: RepositoryId, given: string | undefined) {
-    const { store, secrets, log } = this.#options
-    const repository = await this.#open(id)
-    const password = given ?? randomBytes(32).toString('base64url')
-    const sealed = secrets.seal(password, passwordContext(id))
-    await store.change(id, { sealedNextPassword: sealed })
-    await repository.changePassword(password).catch(throwFromEngine)
-    await store.change(id, { sealedPassword: sealed, sealedNextPassword: null })
-    log.info('The password of a repository was changed', { repositoryId: id, by: principal.name })
-    return { password: given === undefined ? password : null }
+  changePassword(principal: Principal, id: RepositoryId, given: string | undefined) {
+    return this.#oneByOne.run(id, async () => {
+      const { store, opened, secrets, log } = this.#options
+      const record = await this.#find(id)
+      const repository = await opened.open(record)
+      if (record.sealedNextPassword !== null) await opened.settlePassword(record)
+      const password = given ?? randomBytes(32).toString('base64url')
+      const sealed = secrets.seal(password, passwordContext(id))
+      await store.change(id, { sealedNextPassword: sealed })
+      const kept = await repository.changePassword(password).catch(throwFromEngine)
+      await store.change(id, { sealedPassword: sealed, sealedNextPassword: null })
+      log.info('The password of a repository was changed', { repositoryId: id, by: principal.name })
+      const keptKey = kept && { id: kept.id, protectedUntil: kept.until?.toISOString() ?? null }
+      return { password: given === undefined ? password : null, keptKey }
+    })
   }
 
   async #open(id: RepositoryId) {
+    return this.#options.opened.open(await this.#find(id))
+  }
+
+  async #find(id: RepositoryId): Promise<RepositoryRecord> {
     const record = await this.#options.store.get(id)
     if (!record) throw new AppError('not-found', { detail: `There is no repository ${id}.` })
-    return this.#options.opened.open(record)
+    return record
   }
 }
 

@@ -11,6 +11,9 @@ const TIMEOUT_MS = 30_000
 /** Without the helper of the file system, and without a look at the folder: both would ask the server. */
 const AT_ONCE = ['--lazy', '--internal-only', '--no-canonicalize']
 
+/** Of the file with the credentials of a share, beside its folder while it is being mounted. */
+export const CREDENTIALS_SUFFIX = '.credentials'
+
 /** Where the program is looked for, and how long it may take. */
 interface Limits {
   readonly searchPath: string
@@ -23,7 +26,7 @@ export async function mount(
   target: string,
   { searchPath = SEARCH_PATH, timeoutMs = TIMEOUT_MS }: Partial<Limits> = {},
 ): Promise<void> {
-  const credentialsFile = `${target}.credentials`
+  const credentialsFile = `${target}${CREDENTIALS_SUFFIX}`
   const options = [...OPTIONS_OF_ALL, ...spec.options]
   try {
     if (spec.credentials) {

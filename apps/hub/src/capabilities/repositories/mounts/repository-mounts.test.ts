@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -64,6 +64,31 @@ describe('a share that is mounted', () => {
   })
 })
 
+test('what a killed Hub has left is taken away, and no share that is in use', async () => {
+  const [kept, test] = [await mounts.attach('kept', aTmpfs()), await mounts.attach('test-1', aTmpfs())]
+  const next = new RepositoryMounts({ folder: join(folder, 'mounts'), log: memoryLog() })
+  await next.attach('test-2', aTmpfs())
+  for (const name of ['kept', 'test-1', 'test-2'])
+    await writeFile(join(folder, 'mounts', `${name}.credentials`), 'password=x')
+  await next.sweep(new Set(['kept']))
+  expect(await mountedAt(test)).toBeUndefined()
+  expect(await mountedAt(kept)).toBeDefined()
+  // What is being mounted at this moment has its credentials there.
+  expect((await readdir(join(folder, 'mounts'))).sort()).toEqual(['kept', 'test-2', 'test-2.credentials'])
+  await next.detachAll()
+})
+
+test('a folder that is reached by a link is known by its own name', async () => {
+  await mkdir(join(folder, 'data'))
+  await symlink(join(folder, 'data'), join(folder, 'link'))
+  const linked = new RepositoryMounts({ folder: join(folder, 'link', 'mounts'), log: memoryLog() })
+  expect(await linked.attach('one', aTmpfs())).toBe(join(folder, 'data', 'mounts', 'one'))
+  expect(await linked.isAttached('one')).toBe(true)
+  await linked.checkWritable('one')
+  await linked.detachAll()
+  expect(await readdir(join(folder, 'data', 'mounts'))).toEqual([])
+})
+
 describe('a share that cannot be used', () => {
   test('is refused when something else is mounted in its place', async () => {
     const point = join(folder, 'mounts', 'one')
@@ -76,19 +101,26 @@ describe('a share that cannot be used', () => {
     })
   })
 
-  test('is refused when it is read-only', async () => {
-    await expect(mounts.attach('one', aTmpfs({ options: ['ro'] }))).rejects.toMatchObject({
+  test('because it is read-only can be read, and is refused to who wants to write', async () => {
+    await mounts.attach('one', aTmpfs({ options: ['ro'] }))
+    await expect(mounts.checkWritable('one')).rejects.toMatchObject({
       code: 'mount-failed',
       message: expect.stringContaining('read-only'),
     })
-    expect(await mountedAt(join(folder, 'mounts', 'one'))).toBeUndefined()
   })
 
-  test('is refused when it is full', async () => {
-    const point = join(folder, 'mounts', 'one')
-    await mounts.attach('one', aTmpfs())
+  test('because it is full can be read, and is refused to who wants to write', async () => {
+    const point = await mounts.attach('one', aTmpfs())
+    await mounts.checkWritable('one')
     await run('sh', ['-c', 'dd if=/dev/zero of="$0" bs=64k 2>&1 || true', join(point, 'filler')])
-    await expect(mounts.attach('one', aTmpfs())).rejects.toMatchObject({ code: 'mount-failed' })
+    expect(await mounts.attach('one', aTmpfs())).toBe(point)
+    await expect(mounts.checkWritable('one')).rejects.toMatchObject({ code: 'mount-failed' })
+    expect(await readdir(point)).toEqual(['filler'])
+  })
+
+  test('because nobody has mounted it is no folder to write to', async () => {
+    await mkdir(join(folder, 'mounts', 'one'), { recursive: true })
+    await expect(mounts.checkWritable('one')).rejects.toMatchObject({ code: 'mount-failed' })
   })
 
   test.each([

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { mkdir, open, readFile, rm, rmdir, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, open, readdir, readFile, realpath, rm, rmdir, statfs } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { AppError, type Logger } from '@sendense/platform'
-import { mount, mountFailed, unmount } from './mount-program.ts'
+import { CREDENTIALS_SUFFIX, mount, mountFailed, unmount } from './mount-program.ts'
 import type { MountSpec } from './mount-spec.ts'
 import { mountedAt } from './mount-table.ts'
 
@@ -25,37 +25,65 @@ export class RepositoryMounts {
     this.#options = options
   }
 
-  /** Mounts a share unless it is there already, checks it, and returns its folder. Fails with `mount-failed`. */
+  /**
+   * Mounts a share unless it is there already, and returns its folder. Fails with `mount-failed`, also when something
+   * else is mounted there. Whether it can be written to is another question: what is read-only or full can be read.
+   */
   async attach(name: string, spec: MountSpec): Promise<string> {
-    const point = this.#pointOf(name)
+    this.#attached.add(name)
     try {
+      await mkdir(this.#options.folder, { recursive: true, mode: 0o700 })
+      const point = await this.#pointOf(name)
       if (!(await mountedAt(point))) {
         await mkdir(point, { recursive: true, mode: 0o700 })
         await mount(spec, point)
       }
-      this.#attached.add(name)
-      await checkMount(point, spec)
+      await checkIsIt(point, spec)
+      return point
     } catch (error) {
       // Logged, since why it could not be mounted matters more than why it could not be unmounted.
-      await this.detach(name).catch(cause =>
-        this.#options.log.warn('A share stays mounted', { point, cause }),
-      )
+      await this.detach(name).catch(cause => this.#options.log.warn('A share stays mounted', { name, cause }))
       throw error
     }
-    return point
+  }
+
+  /** Writes to a share that is mounted and reads it back. Fails with `mount-failed` when it cannot, or has no room. */
+  async checkWritable(name: string): Promise<void> {
+    const point = await this.#pointOf(name)
+    const entry = await mountedAt(point)
+    if (!entry) throw mountFailed({ source: name }, 'It is not mounted.')
+    if (entry.options.includes('ro')) throw mountFailed(entry, READ_ONLY)
+    try {
+      await writeAndReadBack(point)
+      if ((await statfs(point)).bavail === 0) throw mountFailed(entry, NO_SPACE)
+    } catch (error) {
+      throw error instanceof AppError ? error : mountFailed(entry, whyNotWritable(error), error)
+    }
   }
 
   /** Whether the share is mounted now. */
   async isAttached(name: string): Promise<boolean> {
-    return (await mountedAt(this.#pointOf(name))) !== undefined
+    return (await mountedAt(await this.#pointOf(name))) !== undefined
   }
 
   /** Unmounts a share if it is mounted, and takes its empty folder away. */
   async detach(name: string): Promise<void> {
-    const point = this.#pointOf(name)
+    const point = await this.#pointOf(name)
     if (await mountedAt(point)) await unmount(point)
     this.#attached.delete(name)
     await rmdir(point).catch(() => undefined)
+  }
+
+  /** Takes away what a Hub that was killed has left: mounts that are none of these, and files with credentials. */
+  async sweep(kept: ReadonlySet<string>): Promise<void> {
+    const { folder, log } = this.#options
+    for (const entry of await readdir(folder).catch(() => [])) {
+      const name = basename(entry, CREDENTIALS_SUFFIX)
+      if (this.#attached.has(name)) continue
+      if (name !== entry) await rm(join(folder, entry), { force: true })
+      else if (!kept.has(name))
+        await this.detach(name).catch(error => log.warn('A share stays mounted', { name, error }))
+    }
   }
 
   /** Unmounts what this process has mounted or found. */
@@ -67,27 +95,21 @@ export class RepositoryMounts {
     await Promise.all(detached)
   }
 
-  #pointOf(name: string): string {
-    return join(this.#options.folder, name)
+  /** As the kernel names it: without symbolic links. */
+  async #pointOf(name: string): Promise<string> {
+    const { folder } = this.#options
+    return join(await realpath(folder).catch(() => folder), name)
   }
 }
 
-/** It is a mount, of the right thing, that can be written to and has room. */
-async function checkMount(point: string, spec: MountSpec): Promise<void> {
+/** It is a mount, and of the right thing. */
+async function checkIsIt(point: string, spec: MountSpec): Promise<void> {
   const entry = await mountedAt(point)
   if (!entry)
     throw mountFailed(spec, `Nothing is mounted at ${point}, although the mount program was content.`)
-  if (!spec.listedTypes.includes(entry.type) || !isSameSource(spec, entry.source)) {
-    const detail = `At ${point} something else is mounted: ${entry.source} (${entry.type}). Unmount it.`
-    throw mountFailed(spec, detail)
-  }
-  if (entry.options.includes('ro')) throw mountFailed(spec, READ_ONLY)
-  try {
-    await checkWritable(point)
-    if ((await statfs(point)).bavail === 0) throw mountFailed(spec, NO_SPACE)
-  } catch (error) {
-    throw error instanceof AppError ? error : mountFailed(spec, whyNotWritable(error), error)
-  }
+  if (spec.listedTypes.includes(entry.type) && isSameSource(spec, entry.source)) return
+  const detail = `At ${point} something else is mounted: ${entry.source} (${entry.type}). Unmount it.`
+  throw mountFailed(spec, detail)
 }
 
 const READ_ONLY = 'It is read-only. Let the server allow writing.'
@@ -105,7 +127,7 @@ function isSameSource({ type, source }: MountSpec, listed: string): boolean {
   return plain(source) === plain(listed)
 }
 
-async function checkWritable(point: string): Promise<void> {
+async function writeAndReadBack(point: string): Promise<void> {
   const path = join(point, `.sendense-${randomBytes(8).toString('hex')}`)
   const content = randomBytes(32).toString('hex')
   try {
