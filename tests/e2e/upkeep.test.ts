@@ -140,8 +140,15 @@ describe('space that no restore point needs', () => {
     expect(next).toMatchObject({ mode: 'incremental', baseBackupId: copy.id })
   })
 
-  test('what is lost is found by verification, and healed from the copy', async () => {
-    const { repositories } = stage.admin
+  test('what is lost is found by verification, and healed from copies of all restore points', async () => {
+    const { repositories, backups } = stage.admin
+    // Each has a file of its own about its VM, and any pack may hold it.
+    const { backups: points } = await backups.getBackupChain({
+      query: { vmId: vm.id, repositoryId: stage.repository.id },
+    })
+    for (const { id } of points.filter(point => point.id !== latest.id)) {
+      await resultOf(backups.copyBackup({ params: { backupId: id }, body: { repositoryId: second.id } }))
+    }
     const verify = (body: { scope: 'structure' | 'sample' | 'all'; samplePercent?: number }) =>
       repositories.verifyRepository({ ...main(), body })
     expect(await resultOf(verify({ scope: 'sample', samplePercent: 100 }))).toMatchObject({
