@@ -65,6 +65,27 @@ it('what failed is named again below the table', async () => {
   )
 })
 
+it('below the table a failed test says why, as far as there is room', async () => {
+  const lines = Array.from({ length: 100 }, (_, row) => `line ${row + 1}`)
+  const log = (tests: number) =>
+    Array.from({ length: tests }, (_, test) => [` FAIL  test ${test + 1}`, ...lines].join('\n')).join('\n')
+  const repeated = async (text: string) => {
+    const printed = await run([aStep('unit tests', `cat <<'LOG'\n${text}\nLOG`, 'vitest')])
+    return printed.text.slice(printed.text.indexOf('skipped')).split('\n').slice(3, -1)
+  }
+
+  const one = await repeated(log(1))
+  expect(one).toHaveLength(41)
+  expect(one.slice(0, 3)).toEqual(['FAIL  unit tests', '       FAIL  test 1', '      line 1'])
+  expect(one.slice(-2)).toEqual(['      line 99', '      line 100'])
+  const many = await repeated(log(30))
+  expect(many.length).toBeLessThan(250)
+  expect(many.filter(line => line.startsWith('       FAIL  test'))).toHaveLength(20)
+  expect(many.at(-1)).toBe('      and 10 more')
+  const nameless = await repeated('Segmentation fault')
+  expect(nameless).toEqual(['FAIL  unit tests', '      Segmentation fault'])
+})
+
 it('a step that leaves a process running has failed', async () => {
   const { isGood, text } = await run([aStep('leaky', 'sleep 60 &')])
 

@@ -5,8 +5,14 @@ import { type Outcome, runStep } from './run-step.ts'
 import { STEPS, type Step } from './steps.ts'
 import { failedTests, sum } from './test-counts.ts'
 
-/** Of a failed step, so many lines are repeated below the table. */
+/** Of a failed step, so many failed tests are repeated below the table. */
 const FAILURES_SHOWN = 20
+
+/** Of each of them so many lines, less where there are many: together five times as many at most. */
+const FAILURE_LINES_SHOWN = 40
+
+/** A line is cut after so many characters. */
+const LINE_SHOWN = 500
 
 /** Of the log of a failed step, so many lines are shown: what went wrong stands at its end. */
 const LOG_LINES_SHOWN = 1000
@@ -49,11 +55,26 @@ function report({ name, counts, durationMs, log }: Outcome): string {
   return [line, ...lines.map(text => `      ${text}`)].join('\n')
 }
 
-/** The failed tests of a step by name, for whoever sees only the end of a long log. */
+/**
+ * What went wrong in a step, for whoever sees only the end of a long log: of each failed test its name and message, or
+ * the end of a log that names none.
+ */
 function failures({ name, counts, log }: Outcome): string[] {
   if (counts.failed === 0) return []
-  const tests = failedTests(log).slice(0, FAILURES_SHOWN)
-  return [`FAIL  ${name}`, ...tests.map(line => `      ${line}`)]
+  const found = failedTests(log)
+  const all = found.length > 0 ? found : [log.trimEnd().split('\n').slice(-FAILURE_LINES_SHOWN)]
+  const shown = all.slice(0, FAILURES_SHOWN)
+  const linesMax = Math.min(FAILURE_LINES_SHOWN, Math.floor((5 * FAILURE_LINES_SHOWN) / shown.length))
+  const more = all.length > shown.length ? [`and ${all.length - shown.length} more`] : []
+  const lines = [...shown.flatMap(test => shortened(test, linesMax)), ...more]
+  return [`FAIL  ${name}`, ...lines.map(line => `      ${line.slice(0, LINE_SHOWN)}`)]
+}
+
+/** Without what stands in the middle: the message is at the beginning, the place at the end. */
+function shortened(lines: string[], linesMax: number): string[] {
+  if (lines.length <= linesMax) return lines
+  const ahead = Math.ceil((linesMax * 2) / 3)
+  return [...lines.slice(0, ahead), '…', ...lines.slice(ahead + 1 - linesMax)]
 }
 
 function table(outcomes: Outcome[]): string {

@@ -121,17 +121,98 @@ it('a check counts as one test', () => {
 it.each([
   [
     "cargo's",
-    "test all::is_well ... ok\ntest all::is_lost ... FAILED\n\nthread 'all::is_lost' panicked at a.rs:3:5:\n3 is not 4\nstack backtrace:",
-    ['test all::is_lost ... FAILED', '3 is not 4'],
+    `test all::is_well ... ok
+test all::is_lost ... FAILED
+test all::is_found ... ok
+
+failures:
+
+---- all::is_lost stdout ----
+
+thread 'all::is_lost' panicked at a.rs:3:5:
+assertion \`left == right\` failed
+  left: 3
+ right: 4
+note: run with \`RUST_BACKTRACE=1\` environment variable to display a backtrace
+
+failures:
+    all::is_lost
+`,
+    [
+      ['test all::is_lost ... FAILED'],
+      [
+        '---- all::is_lost stdout ----',
+        "thread 'all::is_lost' panicked at a.rs:3:5:",
+        'assertion `left == right` failed',
+        '  left: 3',
+        ' right: 4',
+      ],
+    ],
+  ],
+  [
+    'the panic of a program that names no test in its',
+    "thread 'main' panicked at a.rs:3:5:\n3 is not 4\nstack backtrace:\n   0: main\n",
+    [["thread 'main' panicked at a.rs:3:5:", '3 is not 4']],
   ],
   [
     "Vitest's",
-    ' FAIL  tools/a.test.ts > a chain\nAssertionError: expected 3 to be 4\n FAIL  tools/a.test.ts > a chain\n',
-    ['FAIL  tools/a.test.ts > a chain', 'AssertionError: expected 3 to be 4'],
+    `⎯⎯⎯⎯⎯⎯ Failed Suites 1 ⎯⎯⎯⎯⎯⎯⎯
+
+ FAIL  tools/b.test.ts [ tools/b.test.ts ]
+Error:
+mkdir /opt/real
+ended with 1: it exists
+ ❯ Scripts.run tests/machine.ts:3:11
+
+⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯[1/2]⎯
+
+⎯⎯⎯⎯⎯⎯⎯ Failed Tests 1 ⎯⎯⎯⎯⎯⎯⎯
+
+ FAIL  tools/a.test.ts > a chain
+AssertionError: expected { a: 1 } to match object { a: 2 }
+
+- Expected
++ Received
+
+  {
+-   "a": 2,
++   "a": 1,
+  }
+
+ ❯ tools/a.test.ts:2:59
+
+⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯⎯[2/2]⎯
+
+ Test Files  2 failed (2)
+`,
+    [
+      [
+        ' FAIL  tools/b.test.ts [ tools/b.test.ts ]',
+        'Error:',
+        'mkdir /opt/real',
+        'ended with 1: it exists',
+        ' ❯ Scripts.run tests/machine.ts:3:11',
+      ],
+      [
+        ' FAIL  tools/a.test.ts > a chain',
+        'AssertionError: expected { a: 1 } to match object { a: 2 }',
+        '- Expected',
+        '+ Received',
+        '  {',
+        '-   "a": 2,',
+        '+   "a": 1,',
+        '  }',
+        ' ❯ tools/a.test.ts:2:59',
+      ],
+    ],
   ],
-  ["Go's", '    --- FAIL: TestChain/full (0.00s)\n', ['--- FAIL: TestChain/full (0.00s)']],
-])('names what failed in %s log', (_, log, named) => {
-  expect(failedTests(log)).toEqual(named)
+  [
+    "Go's",
+    '    --- FAIL: TestChain/full (0.00s)\n=== RUN   TestChains\n',
+    [['    --- FAIL: TestChain/full (0.00s)']],
+  ],
+])('finds what is said of a failed test in %s log, once', (_, log, failures) => {
+  expect(failedTests(`${log}${log}`)).toEqual(failures)
 })
 
 function goLog(...events: object[]): string {

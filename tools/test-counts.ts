@@ -12,13 +12,28 @@ export function countCargoTests(log: string): Counts {
   return sum([...results].map(([, passed, failed, ignored]) => counts(passed, failed, ignored)))
 }
 
-/** The lines of a log that name a failed test or say why it failed, whichever program ran it; each once. */
-export function failedTests(log: string): string[] {
-  const lines = log.split('\n').map(line => line.trim())
-  const isFailure = (line: string) => /^test .+ FAILED$|^FAIL {2}|^--- FAIL: |^\w*Error: /.test(line)
-  // A panic says what was wrong in the line below it.
-  const isBelowPanic = (row: number) => / panicked at /.test(lines[row - 1] ?? '')
-  return [...new Set(lines.filter((line, row) => isFailure(line) || isBelowPanic(row)))]
+/** With these lines begins what a log says of a failed test. */
+const FAILURE = /^ *FAIL {2}|^test .+ FAILED$|^---- .+ ----$|^ *--- FAIL: /
+/** These begin it where no such line came before. */
+const LOOSE_FAILURE = / panicked at |^\w*Error:( |$)/
+/** With these it ends: Vitest's rule, what Cargo says after a panic and of other tests, Go's next test. */
+const FAILURE_END =
+  /^⎯+|^stack backtrace:$|^note: run with |^failures:$|^test .+ \.\.\. |^test result: |^=== /
+
+/** What a log says of each failed test, whichever program ran it, in lines: its name, its message, its place. Each once. */
+export function failedTests(log: string): string[][] {
+  const failures: string[][] = []
+  let open: string[] | undefined
+  for (const line of log.split('\n').map(text => text.trimEnd())) {
+    if (FAILURE.test(line) || (open === undefined && LOOSE_FAILURE.test(line))) {
+      open = []
+      failures.push(open)
+    } else if (FAILURE_END.test(line)) {
+      open = undefined
+    }
+    if (line !== '') open?.push(line)
+  }
+  return [...new Map(failures.map(lines => [lines.join('\n'), lines])).values()]
 }
 
 /** Counts the tests without subtests in the events of `go test -json`, and packages that fail without one. */
