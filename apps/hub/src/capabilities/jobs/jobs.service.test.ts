@@ -480,6 +480,74 @@ describe('after a crash', () => {
   })
 })
 
+describe('beside another Hub with the same database', () => {
+  const recoverable = { recover: async () => ({ next: 'run' }) as const }
+
+  test('a job is taken over when its Hub is gone for longer than its lease, by one of those that look', async () => {
+    const gone = aHub(({ signal }) => untilAborted(signal), recoverable)
+    const jobId = await start(gone)
+    await expect.poll(async () => (await store.get(jobId))?.state).toBe('running')
+    await gone.close()
+    let runs = 0
+    const others = [0, 1].map(() =>
+      aHub(async ({ isResumed }) => {
+        runs++
+        return { isResumed }
+      }, recoverable),
+    )
+    for (const hub of others) await hub.recover({ isAlone: false })
+    await clock.advance(60_000)
+    expect(runs).toBe(0)
+    await clock.advance(60_000)
+    await expect.poll(async () => (await store.get(jobId))?.state).toBe('succeeded')
+    expect((await store.get(jobId))?.result).toEqual({ isResumed: true })
+    expect(runs).toBe(1)
+  })
+
+  test('a Hub that could not reach the database for a while keeps its jobs', async () => {
+    let runs = 0
+    const run: JobDefinition<Input>['run'] = ({ signal }) => {
+      runs++
+      return untilAborted(signal)
+    }
+    const [hub, other] = [aHub(run, recoverable), aHub(run, recoverable)]
+    await other.recover({ isAlone: false })
+    const jobId = await start(hub)
+    await expect.poll(async () => (await store.get(jobId))?.state).toBe('running')
+    const owner = (await store.get(jobId))?.leaseOwner
+    const { renewLeases, listUnfinished } = store
+    const away = () => Promise.reject(new Error('the database is away'))
+    Object.assign(store, { renewLeases: away, listUnfinished: away })
+    await clock.advance(5 * 60_000)
+    // The other Hub is the first that sees it again.
+    store.listUnfinished = listUnfinished
+    await clock.advance(30_000)
+    store.renewLeases = renewLeases
+    await clock.advance(5 * 60_000)
+    expect((await store.get(jobId))?.leaseOwner).toBe(owner)
+    expect(runs).toBe(1)
+  })
+
+  test('a job that takes long to recover is not taken over meanwhile', async () => {
+    const gone = aHub(({ signal }) => untilAborted(signal), recoverable)
+    const jobId = await start(gone)
+    await expect.poll(async () => (await store.get(jobId))?.state).toBe('running')
+    await gone.close()
+    const slow = Promise.withResolvers<Recovery>()
+    let recoveries = 0
+    const recover = () => {
+      recoveries++
+      return slow.promise
+    }
+    const others = [0, 1].map(() => aHub(async () => undefined, { recover }))
+    for (const hub of others) await hub.recover({ isAlone: false })
+    await clock.advance(10 * 60_000)
+    expect(recoveries).toBe(1)
+    slow.resolve({ next: 'cancel' })
+    await expect.poll(async () => (await store.get(jobId))?.state).toBe('cancelled')
+  })
+})
+
 describe('while the Hub stops', () => {
   test('jobs are aborted, clean up, and fail as interrupted', async () => {
     let isCleanedUp = false

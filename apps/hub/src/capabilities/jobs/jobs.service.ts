@@ -9,7 +9,14 @@ import {
 } from '@sendense/contracts'
 import { AppError, type Clock, type Logger, newId } from '@sendense/platform'
 import type { JobDefinition, Recovery } from './job-definition.ts'
-import { isFinished, type Job, type JobEvent, type JobFilter, type JobsStore } from './jobs.store.ts'
+import {
+  isFinished,
+  isSameLease,
+  type Job,
+  type JobEvent,
+  type JobFilter,
+  type JobsStore,
+} from './jobs.store.ts'
 import { LiveJob } from './live-job.ts'
 import { toProgress } from './progress-view.ts'
 import { recoverJob } from './recover-job.ts'
@@ -17,6 +24,8 @@ import { type Ending, ended, runJob } from './run-job.ts'
 
 const HEARTBEAT_MS = 10_000
 const LEASE_MS = 60_000
+/** How often a Hub looks for jobs of others whose leases are over. A few heartbeats: who lives renews them meanwhile. */
+const LOOK_FOR_LEFT_MS = 30_000
 /** Pause before the end of a job is stored again after the database failed. */
 const STORE_AGAIN_MS = 5000
 /** How often a watcher looks whether a job that an earlier process left was taken over. */
@@ -61,8 +70,11 @@ export class JobsService {
   readonly #live = new Map<JobId, LiveJob>()
   readonly #queue: Queued[] = []
   readonly #running = new Set<Promise<void>>()
+  /** Taken over, and being looked at by their kind. */
+  readonly #recovering = new Set<JobId>()
   readonly #closed = new AbortController()
   #closing: Promise<void> | undefined
+  #looking: Promise<void> | undefined
 
   constructor(options: JobsOptions) {
     this.#options = { runningMax: 16, stopGraceMs: 10_000, ...options }
@@ -174,15 +186,13 @@ export class JobsService {
 
   /**
    * Takes over what earlier processes left: queued jobs are queued again, running ones are recovered as their kind
-   * says. To be called once, when all kinds are defined. With `isAlone` no other process can hold a lease.
+   * says. To be called once, when all kinds are defined. With `isAlone` no other process can hold a lease; otherwise
+   * it goes on looking for jobs whose process is gone.
    */
   async recover({ isAlone }: { isAlone: boolean }): Promise<void> {
-    const now = this.#options.clock.now()
-    for (const job of await this.#options.store.listUnfinished()) {
-      const isHeld = job.leaseExpiresAt !== null && job.leaseExpiresAt > now
-      if (this.#live.has(job.id) || (isHeld && !isAlone)) continue
-      await this.#recoverOne(job)
-    }
+    if (!isAlone) this.#looking ??= this.#lookForLeft().catch(() => undefined)
+    const unfinished = await this.#options.store.listUnfinished()
+    for (const job of unfinished.filter(one => isAlone || this.#isLeft(one))) await this.#takeOver(job)
   }
 
   /** Stops: no new jobs, and those that run are aborted and given some time to clean up. */
@@ -296,6 +306,47 @@ export class JobsService {
     }
   }
 
+  /** Ends by the rejection of the last sleep. */
+  async #lookForLeft(): Promise<void> {
+    const { clock, log } = this.#options
+    let seen: Job[] = []
+    for (;;) {
+      await clock.sleep(LOOK_FOR_LEFT_MS, this.#closed.signal)
+      seen = await this.#takeOverLeft(seen).catch(error => {
+        log.warn('What other processes left could not be looked for', { error })
+        return []
+      })
+    }
+  }
+
+  /**
+   * Takes over the jobs that were seen left at the last look and are so still: a process that lives, but could not
+   * reach the database, has renewed its leases since. Returns all that are left.
+   */
+  async #takeOverLeft(seen: readonly Job[]): Promise<Job[]> {
+    const left = (await this.#options.store.listUnfinished()).filter(job => this.#isLeft(job))
+    const stillLeft = left.filter(job => seen.some(one => one.id === job.id && isSameLease(one, job)))
+    for (const job of stillLeft) await this.#takeOver(job)
+    return left
+  }
+
+  #isLeft({ leaseExpiresAt }: Job): boolean {
+    return leaseExpiresAt === null || leaseExpiresAt <= this.#options.clock.now()
+  }
+
+  /** Does nothing when the job is ours already, or another process was first. */
+  async #takeOver(job: Job): Promise<void> {
+    if (this.#live.has(job.id) || this.#recovering.has(job.id) || this.#closed.signal.aborted) return
+    const lease = this.#lease()
+    if (!(await this.#options.store.claim(job, lease))) return
+    this.#recovering.add(job.id)
+    try {
+      await this.#recoverOne({ ...job, ...lease })
+    } finally {
+      this.#recovering.delete(job.id)
+    }
+  }
+
   async #recoverOne(job: Job): Promise<void> {
     const recovery = await recoverJob(job, this.#definitions.get(job.kind), this.#options.log)
     await this.#note(job.id, 'warn', 'The Hub was restarted before the job had ended')
@@ -323,7 +374,7 @@ export class JobsService {
   async #beat(): Promise<void> {
     for (;;) {
       await this.#options.clock.sleep(HEARTBEAT_MS, this.#closed.signal)
-      if (this.#live.size > 0) await this.#renewLeases()
+      if (this.#live.size + this.#recovering.size > 0) await this.#renewLeases()
     }
   }
 

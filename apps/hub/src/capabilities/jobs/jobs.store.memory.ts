@@ -1,6 +1,14 @@
 import type { JobId, Page, PageQuery } from '@sendense/contracts'
 import { pageOfArray } from '../../testing/page-of-array.ts'
-import { isFinished, type Job, type JobEvent, type JobFilter, type JobsStore } from './jobs.store.ts'
+import {
+  isFinished,
+  isSameLease,
+  type Job,
+  type JobEvent,
+  type JobFilter,
+  type JobsStore,
+  type Lease,
+} from './jobs.store.ts'
 
 /** The fake: passes the same suite as the real store. */
 export class JobsMemoryStore implements JobsStore {
@@ -37,6 +45,13 @@ export class JobsMemoryStore implements JobsStore {
     for (const job of await this.listUnfinished()) {
       if (job.leaseOwner === owner) await this.save({ ...job, heartbeatAt, leaseExpiresAt })
     }
+  }
+
+  async claim(seen: Lease & Pick<Job, 'id'>, lease: Lease & Pick<Job, 'heartbeatAt'>): Promise<boolean> {
+    const job = this.#jobs.get(seen.id)
+    if (!job || isFinished(job) || !isSameLease(job, seen)) return false
+    this.#jobs.set(job.id, { ...job, ...structuredClone(lease) })
+    return true
   }
 
   async addEvent(event: JobEvent): Promise<void> {

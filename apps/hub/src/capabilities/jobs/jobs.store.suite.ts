@@ -93,6 +93,30 @@ export function jobsStoreSuite(name: string, open: () => Promise<JobsStore>): vo
       expect(await store.get(foreign.id)).toEqual(foreign)
     })
 
+    test('a job is taken over by one process, while nobody has renewed its lease', async () => {
+      const store = await open()
+      const [past, now] = [new Date('2026-01-01T00:00:10.123Z'), new Date('2026-01-01T00:01:10.123Z')]
+      const leases = [0, 1, 2].map(() => ({ leaseOwner: newId(), heartbeatAt: now, leaseExpiresAt: now }))
+      const left = aJob({ state: 'running', leaseOwner: newId(), leaseExpiresAt: past })
+      const never = aJob({ state: 'queued' })
+      for (const job of [left, never]) {
+        await store.add(job)
+        const claims = await Promise.all(leases.map(lease => store.claim(job, lease)))
+        expect(claims.filter(isMine => isMine)).toHaveLength(1)
+        expect(await store.get(job.id)).toEqual({ ...job, ...leases[claims.indexOf(true)] })
+      }
+      const [lease] = leases
+      if (!lease) throw new Error('There is no lease')
+      const alive = aJob({ state: 'running', leaseOwner: newId(), leaseExpiresAt: past })
+      await store.add(alive)
+      await store.renewLeases(alive.leaseOwner ?? '', now, now)
+      expect(await store.claim(alive, lease)).toBe(false)
+      const ended = aJob({ state: 'succeeded', leaseOwner: newId(), leaseExpiresAt: past })
+      await store.add(ended)
+      expect(await store.claim(ended, lease)).toBe(false)
+      expect(await store.get(ended.id)).toEqual(ended)
+    })
+
     test('events are kept in order, by job', async () => {
       const store = await open()
       const [job, other] = [aJob(), aJob()]

@@ -46,6 +46,9 @@ export interface Job {
   readonly leaseExpiresAt: Date | null
 }
 
+/** Who runs a job, and until when nobody else may take it over. */
+export type Lease = Pick<Job, 'leaseOwner' | 'leaseExpiresAt'>
+
 /** One line of the history of a job. */
 export interface JobEvent {
   readonly id: string
@@ -72,6 +75,8 @@ export interface JobsStore {
   listUnfinished(): Promise<Job[]>
   /** Tells that a process still runs its jobs. */
   renewLeases(owner: string, heartbeatAt: Date, expiresAt: Date): Promise<void>
+  /** Gives a job that has not ended another lease, of several callers to one. False unless it has the lease that was seen. */
+  claim(seen: Lease & Pick<Job, 'id'>, lease: Lease & Pick<Job, 'heartbeatAt'>): Promise<boolean>
   addEvent(event: JobEvent): Promise<void>
   /** Oldest first. */
   listEvents(jobId: JobId): Promise<JobEvent[]>
@@ -81,4 +86,11 @@ export const UNFINISHED: readonly JobState[] = ['queued', 'running', 'cancelling
 
 export function isFinished({ state }: { readonly state: JobState }): boolean {
   return !UNFINISHED.includes(state)
+}
+
+/** False when it was renewed meanwhile, or given to another. */
+export function isSameLease(one: Lease, other: Lease): boolean {
+  return (
+    one.leaseOwner === other.leaseOwner && one.leaseExpiresAt?.getTime() === other.leaseExpiresAt?.getTime()
+  )
 }

@@ -1,8 +1,15 @@
 import type { JobId, JobState, Page, PageQuery } from '@sendense/contracts'
-import { type EntityManager, In } from 'typeorm'
+import { type EntityManager, In, IsNull } from 'typeorm'
 import { type Db, findPage, isUniqueViolation } from '../../platform/database/index.ts'
 import { JobEntity, JobEventEntity, type JobRow, JobStepEntity, type JobStepRow } from './jobs.entities.ts'
-import { type Job, type JobEvent, type JobFilter, type JobsStore, UNFINISHED } from './jobs.store.ts'
+import {
+  type Job,
+  type JobEvent,
+  type JobFilter,
+  type JobsStore,
+  type Lease,
+  UNFINISHED,
+} from './jobs.store.ts'
 
 /** Jobs in the database. */
 export class JobsTypeormStore implements JobsStore {
@@ -61,6 +68,18 @@ export class JobsTypeormStore implements JobsStore {
   async renewLeases(owner: string, heartbeatAt: Date, leaseExpiresAt: Date): Promise<void> {
     const mine = { leaseOwner: owner, state: In(UNFINISHED as JobState[]) }
     await this.#db.write(manager => manager.update(JobEntity, mine, { heartbeatAt, leaseExpiresAt }))
+  }
+
+  async claim(
+    { id, leaseOwner, leaseExpiresAt }: Lease & Pick<Job, 'id'>,
+    lease: Lease & Pick<Job, 'heartbeatAt'>,
+  ): Promise<boolean> {
+    const seen = { leaseOwner: leaseOwner ?? IsNull(), leaseExpiresAt: leaseExpiresAt ?? IsNull() }
+    const unfinished = { id, state: In(UNFINISHED as JobState[]) }
+    const { affected } = await this.#db.write(manager =>
+      manager.update(JobEntity, { ...unfinished, ...seen }, lease),
+    )
+    return affected === 1
   }
 
   async addEvent(event: JobEvent): Promise<void> {
