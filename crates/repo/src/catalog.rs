@@ -50,6 +50,7 @@ pub(crate) struct Catalog {
 #[derive(Default)]
 struct Files {
     known: HashSet<IndexId>,
+    /// Those that could not be read. Each refresh tries again: a medium or a line may have failed once.
     damaged: Vec<DamagedIndex>,
 }
 
@@ -109,6 +110,7 @@ impl Catalog {
     async fn refresh_once(&self, files: &mut Files) -> Result<Refreshed> {
         let entries = self.storage.list(FileKind::Index).await?;
         let listed: HashSet<IndexId> = entries.iter().map(|entry| entry.id.into()).collect();
+        files.damaged.retain(|damaged| listed.contains(&damaged.id));
         if listed.is_empty() && files.known.is_empty() {
             return Ok(Refreshed::Grown);
         }
@@ -203,6 +205,7 @@ impl Catalog {
     /// in memory it looks as if one might rely on it.
     async fn read_new(&self, files: &mut Files, ids: Vec<IndexId>) -> Result<Refreshed> {
         let mut refreshed = Refreshed::Grown;
+        files.damaged.retain(|damaged| !ids.contains(&damaged.id));
         let mut contents = std::pin::pin!(self.contents(ids));
         while let Some((id, content)) = contents.try_next().await? {
             match content {
@@ -215,10 +218,10 @@ impl Catalog {
                         index.insert(pack.id, pack.blobs());
                     }
                     file.packs_to_delete.iter().for_each(|marked| index.insert_marked(marked));
+                    files.known.insert(id);
                 }
                 Err(damaged) => files.damaged.push(damaged),
             }
-            files.known.insert(id);
         }
         Ok(refreshed)
     }
@@ -250,7 +253,9 @@ impl Catalog {
         });
         *self.index_mut() = index;
         self.generation.fetch_add(1, Ordering::Relaxed);
-        Ok(Files { known: listed, damaged })
+        let mut known = listed;
+        known.retain(|id| damaged.iter().all(|damaged| damaged.id != *id));
+        Ok(Files { known, damaged })
     }
 
     async fn read_files(&self, ids: Vec<IndexId>) -> Result<Reading> {

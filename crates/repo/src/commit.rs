@@ -10,14 +10,15 @@
 //!    our lock is still there; if anything of that has changed, 2 is proved again with what is left;
 //! 5. the protection of all those packs reaches as far as that of the snapshot file will;
 //! 6. the snapshot file;
-//! 7. our lock is still there, and the index files still say what they said.
+//! 7. our lock is still there, and the index files still say what they said; otherwise the snapshot file is taken back,
+//!    unless the storage protects it, and with it everything that it needs.
 //!
 //! A crash before 6 leaves packs that the next capture uses, and trees that a prune removes. What a prune has marked
 //! meanwhile is taken back wherever it is found to be needed; 7 finds what was marked between 4 and 6.
 
 use std::sync::Arc;
 
-use sendense_storage::FileKind;
+use sendense_storage::{ErrorKind, FileKind};
 
 use crate::index::Index;
 use crate::lock::HeldLock;
@@ -67,13 +68,19 @@ pub(crate) async fn publish(
     let proved = prove(repository, lock, files, trees, proved).await?;
     protect(repository, needed(files, trees)).await?;
     let file = sealed_json::seal(&repository.key, snapshot)?;
-    repository.storage.write(FileKind::Snapshot, &file.id, file.content).await?;
-    let id = SnapshotId::from(file.id);
-    match prove_again(repository, lock, files, trees, proved).await {
-        Err(error) if is_lie(&error) => {
-            repository.storage.remove(FileKind::Snapshot, &id.into()).await?;
-            Err(error)
+    let (storage, id) = (&repository.storage, SnapshotId::from(file.id));
+    if let Err(error) = storage.write(FileKind::Snapshot, &file.id, file.content).await {
+        // The answer alone may have been lost.
+        if !storage.exists(FileKind::Snapshot, &file.id).await.unwrap_or(false) {
+            return Err(error.into());
         }
+    }
+    match prove_again(repository, lock, files, trees, proved).await {
+        Err(error) if is_lie(&error) => match storage.remove(FileKind::Snapshot, &file.id).await {
+            // What it needs is protected for as long as it is: it cannot have been taken away.
+            Err(kept) if kept.kind() == ErrorKind::Protected => Ok(id),
+            _ => Err(error),
+        },
         // Whatever else failed, the restore point is made, and was whole a moment ago.
         _ => Ok(id),
     }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use sendense_repo::{CopyOptions, Error, PruneOptions, RepairOptions, Repository, Result, SnapshotId};
 use sendense_storage::{
-    FileId, FileKind, MemoryStorage, Retry, RetryPolicy, Storage, Timeout, TimeoutPolicy,
+    ErrorKind, FileId, FileKind, MemoryStorage, ProtectionMode, ProtectionPolicy, Retry, RetryPolicy,
+    Storage, Timeout, TimeoutPolicy,
 };
 use sendense_testkit::storage::{Fault, FaultyStorage, Verb};
 use support::*;
@@ -321,6 +322,79 @@ async fn an_answer_that_does_not_come_is_asked_for_again() {
             .await;
             let outcome = trial.run(&scene, nth, never).await;
             assert!(outcome.is_ok(), "{work:?} {nth}: {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_index_file_that_could_not_be_read_once_is_read_the_next_time() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let repository = a_repository(storage.clone()).await;
+    let disk = a_disk(1, SIZE);
+    let (point, _) = capture(&repository, &[(DISK, &disk)]).await.unwrap();
+    let faulty = Arc::new(FaultyStorage::new(storage));
+    reopen(faulty.clone()).await;
+    let is_read = |one: &sendense_testkit::storage::Operation| {
+        one.verb == Verb::Read && one.kind == Some(FileKind::Index)
+    };
+    let nth = faulty.journal().iter().position(is_read).unwrap();
+    faulty.break_at(nth, Fault::Fail(ErrorKind::Damaged));
+    let repository = reopen(faulty.clone()).await;
+    assert!(faulty.has_broken());
+    assert!(read_file(&repository, &point, PATH).await.unwrap() == disk);
+    assert_eq!(repository.damaged_index_files().await, []);
+}
+
+/// The operation of a commit that writes the snapshot file.
+async fn snapshot_write(faulty: &FaultyStorage, repository: &Repository) -> usize {
+    // The first one writes what the next ones find.
+    capture(repository, &[(DISK, &a_disk(1, SIZE))]).await.unwrap();
+    faulty.repair();
+    capture(repository, &[(DISK, &a_disk(2, SIZE))]).await.unwrap();
+    let is_it = |one: &sendense_testkit::storage::Operation| {
+        one.verb == Verb::Write && one.kind == Some(FileKind::Snapshot)
+    };
+    faulty.journal().iter().position(is_it).unwrap()
+}
+
+#[tokio::test]
+async fn a_restore_point_whose_answer_was_lost_is_made() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let faulty = Arc::new(FaultyStorage::new(storage));
+    let repository = a_repository(faulty.clone()).await;
+    let nth = snapshot_write(&faulty, &repository).await;
+    faulty.break_at(nth, Fault::LoseAnswer);
+    let (point, _) = capture(&repository, &[(DISK, &a_disk(3, SIZE))]).await.unwrap();
+    assert!(faulty.has_broken());
+    assert!(repository.restore_points().await.unwrap().iter().any(|listed| listed.id == point));
+}
+
+/// The lock is lost after the snapshot file is there. It cannot be taken back, and need not: its packs are protected too.
+#[tokio::test]
+async fn a_restore_point_that_cannot_be_taken_back_is_made() {
+    let window = Duration::from_hours(24);
+    for policy in [None, Some(ProtectionPolicy { mode: ProtectionMode::Compliance, window })] {
+        let inner = Arc::new(policy.map_or_else(MemoryStorage::new, MemoryStorage::with_protection));
+        let faulty = Arc::new(FaultyStorage::new(inner.clone()));
+        let repository = a_repository(faulty.clone()).await;
+        let nth = snapshot_write(&faulty, &repository).await;
+        let before = inner.list(FileKind::Snapshot).await.unwrap().len();
+        faulty.break_at(nth + 1, Fault::Slow(Duration::from_millis(100)));
+        let somebody = async {
+            while inner.list(FileKind::Snapshot).await.unwrap().len() == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            for lock in inner.list(FileKind::Lock).await.unwrap() {
+                inner.remove(FileKind::Lock, &lock.id).await.unwrap();
+            }
+        };
+        let disk = a_disk(3, SIZE);
+        let files = [(DISK, &disk[..])];
+        let (made, ()) = tokio::join!(capture(&repository, &files), somebody);
+        let after = inner.list(FileKind::Snapshot).await.unwrap().len();
+        match policy {
+            None => assert!(matches!(made, Err(Error::LockLost)) && after == before, "{made:?}"),
+            Some(_) => assert!(made.is_ok() && after == before + 1, "{made:?}"),
         }
     }
 }

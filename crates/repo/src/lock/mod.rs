@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sendense_storage::{FileKind, Storage};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::crypto::Key;
 
@@ -104,16 +104,20 @@ struct Holder {
 }
 
 struct State {
-    /// `None` once it is released or lost.
+    /// `None` before it is there, and once it is released or lost.
     id: Option<LockId>,
+    /// Files that may be there or still come: writes of which we do not know how they ended, and what could not be
+    /// removed yet.
+    strays: Vec<LockId>,
     refreshed_at: Instant,
     /// The same by the clock on the wall, which goes on while the machine sleeps.
     refreshed_on: SystemTime,
 }
 
 impl State {
-    fn refreshed(id: LockId) -> Self {
-        Self { id: Some(id), refreshed_at: Instant::now(), refreshed_on: SystemTime::now() }
+    fn new() -> Self {
+        let (refreshed_at, refreshed_on) = (Instant::now(), SystemTime::now());
+        Self { id: None, strays: Vec::new(), refreshed_at, refreshed_on }
     }
 
     fn age(&self) -> Duration {
@@ -137,20 +141,17 @@ impl HeldLock {
     ) -> Result<Self> {
         let holding = Holding::begin(kind.role());
         listing::look_for_collision(&**storage, key, kind, &holding).await?;
-        let id = write(&**storage, key, kind, &holding).await?;
         let holder = Arc::new(Holder {
             storage: Arc::clone(storage),
             key: key.clone(),
             kind,
             holding,
-            state: Mutex::new(State::refreshed(id)),
+            state: Mutex::new(State::new()),
         });
         // From here on dropping the lock removes the file.
         let refresher = tokio::spawn(refresh_forever(Arc::clone(&holder), timing.refresh));
         let lock = Self { holder, refresher };
-        tokio::time::sleep(timing.settle).await;
-        let holding = &lock.holder.holding;
-        match listing::look_for_collision(&**storage, key, kind, holding).await {
+        match lock.settle(timing).await {
             Ok(()) => Ok(lock),
             Err(error) => {
                 // The reason not to get it matters more than whether the file could be removed.
@@ -158,6 +159,14 @@ impl HeldLock {
                 Err(error)
             }
         }
+    }
+
+    /// Writes the lock, and looks whether somebody else has done so meanwhile.
+    async fn settle(&self, timing: LockTiming) -> Result<()> {
+        let Holder { storage, key, kind, holding, state } = &*self.holder;
+        self.holder.write(&mut *state.lock().await).await?;
+        tokio::time::sleep(timing.settle).await;
+        listing::look_for_collision(&**storage, key, *kind, holding).await
     }
 
     /// Whether the lock still protects us, as far as we know without asking the storage.
@@ -180,18 +189,18 @@ impl HeldLock {
 
     /// Removes the lock.
     pub(crate) async fn release(self) -> Result<()> {
-        self.refresher.abort();
-        self.holder.remove().await
+        self.holder.remove(&self.refresher.abort_handle()).await
     }
 }
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
-        self.refresher.abort();
         // Without a runtime the process is about to end; the next writer on this machine sweeps the file.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let holder = Arc::clone(&self.holder);
-            runtime.spawn(async move { holder.remove().await });
+            let (holder, refresher) = (Arc::clone(&self.holder), self.refresher.abort_handle());
+            runtime.spawn(async move { holder.remove(&refresher).await });
+        } else {
+            self.refresher.abort();
         }
     }
 }
@@ -211,17 +220,42 @@ impl Holder {
     async fn refresh(&self) -> Result<()> {
         let mut state = self.state.lock().await;
         let old = self.confirm(&mut state).await?;
-        let new = write(&*self.storage, &self.key, self.kind, &self.holding).await?;
-        *state = State::refreshed(new);
-        self.storage.remove(FileKind::Lock, &old.into()).await?;
+        self.write(&mut state).await?;
+        state.strays.push(old);
+        // What cannot be removed now waits for the next time.
+        let _ = self.remove_strays(&mut state).await;
         Ok(())
     }
 
-    async fn remove(&self) -> Result<()> {
+    /// Writes a lock. It is known before it is written: a write whose answer is lost may have done its work.
+    async fn write(&self, state: &mut State) -> Result<()> {
+        let (now, holding) = (SystemTime::now(), Some(self.holding.clone()));
+        let lock = match self.kind {
+            LockKind::Exclusive => LockFile::exclusive(now, holding),
+            LockKind::Writer | LockKind::Prune => LockFile::shared(now, holding),
+        };
+        let file = sealed_json::seal(&self.key, &lock)?;
+        let id = LockId::from(file.id);
+        state.strays.push(id);
+        self.storage.write(FileKind::Lock, &file.id, file.content).await?;
+        state.strays.retain(|stray| *stray != id);
+        *state = State { id: Some(id), strays: std::mem::take(&mut state.strays), ..State::new() };
+        Ok(())
+    }
+
+    /// Removes the lock. A refresh that is under way ends first: what it writes would be known to nobody.
+    async fn remove(&self, refresher: &AbortHandle) -> Result<()> {
         let mut state = self.state.lock().await;
-        if let Some(id) = state.id {
-            self.storage.remove(FileKind::Lock, &id.into()).await?;
-            state.id = None;
+        refresher.abort();
+        let id = state.id.take();
+        state.strays.extend(id);
+        self.remove_strays(&mut state).await
+    }
+
+    async fn remove_strays(&self, state: &mut State) -> Result<()> {
+        while let Some(id) = state.strays.last() {
+            self.storage.remove(FileKind::Lock, &(*id).into()).await?;
+            state.strays.pop();
         }
         Ok(())
     }
@@ -240,21 +274,11 @@ async fn refresh_forever(holder: Arc<Holder>, every: Duration) {
     }
 }
 
-async fn write(storage: &dyn Storage, key: &Key, kind: LockKind, holding: &Holding) -> Result<LockId> {
-    let (now, holding) = (SystemTime::now(), Some(holding.clone()));
-    let lock = match kind {
-        LockKind::Exclusive => LockFile::exclusive(now, holding),
-        LockKind::Writer | LockKind::Prune => LockFile::shared(now, holding),
-    };
-    let file = sealed_json::seal(key, &lock)?;
-    storage.write(FileKind::Lock, &file.id, file.content).await?;
-    Ok(file.id.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use sendense_storage::MemoryStorage;
+    use sendense_testkit::storage::{Fault, FaultyStorage, Verb};
 
     const QUICK: LockTiming = LockTiming { settle: Duration::ZERO, refresh: Duration::from_mins(5) };
 
@@ -417,6 +441,60 @@ mod tests {
         drop(HeldLock::acquire(&storage, &key, QUICK).await.unwrap());
         while locks_len(&*storage).await > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_removed_also_when_an_answer_about_it_was_lost() {
+        for nth in 0.. {
+            let (inner, key) = a_place();
+            let faulty = Arc::new(FaultyStorage::new(Arc::clone(&inner)));
+            let storage: Arc<dyn Storage> = faulty.clone();
+            faulty.break_at(nth, Fault::LoseAnswer);
+            let timing = LockTiming { refresh: Duration::from_millis(5), ..QUICK };
+            if let Ok(lock) = HeldLock::acquire(&storage, &key, timing).await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let _ = lock.release().await;
+            }
+            assert_eq!(locks_len(&*inner).await, 0, "{nth}");
+            if !faulty.has_broken() {
+                assert!(nth > 5, "{nth}");
+                return;
+            }
+        }
+    }
+
+    /// Where operations go on although nobody waits for them, the file would come after the lock was released.
+    #[tokio::test]
+    async fn a_refresh_that_is_under_way_ends_before_the_lock_is_removed() {
+        let (inner, key) = a_place();
+        let faulty = Arc::new(FaultyStorage::new(inner));
+        let storage: Arc<dyn Storage> = faulty.clone();
+        for is_dropped in [false, true] {
+            faulty.repair();
+            let timing = LockTiming { refresh: Duration::from_millis(30), ..QUICK };
+            let lock = HeldLock::acquire(&storage, &key, timing).await.unwrap();
+            // The look at the old file comes first.
+            faulty.break_at(1, Fault::Slow(Duration::from_millis(60)));
+            while !faulty.has_broken() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            if is_dropped {
+                drop(lock);
+            } else {
+                lock.release().await.unwrap();
+            }
+            while locks_len(&*storage).await > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let ids = |verb| {
+                faulty.journal().iter().filter(|one| one.verb == verb).map(|one| one.id).collect::<Vec<_>>()
+            };
+            let (written, removed) = (ids(Verb::Write), ids(Verb::Remove));
+            assert!(
+                !written.is_empty() && written.iter().all(|id| removed.contains(id)),
+                "{written:?} {removed:?}"
+            );
         }
     }
 }
