@@ -141,7 +141,7 @@ async fn what_somebody_hides_behind_a_delete_marker_is_still_there() {
 }
 
 #[tokio::test]
-async fn what_somebody_writes_over_a_protected_file_does_not_change_what_is_listed() {
+async fn what_somebody_writes_over_a_protected_file_does_not_change_what_is_listed_and_read() {
     let server = Versitygw::start().await.unwrap();
     server.create_locked_bucket("locked").await.unwrap();
     let storage = open(&locked(&server, "locked", ProtectionMode::Compliance));
@@ -151,6 +151,17 @@ async fn what_somebody_writes_over_a_protected_file_does_not_change_what_is_list
     assert_eq!(storage.list(FileKind::Index).await.unwrap()[0].size_bytes, 10);
     assert_eq!(storage.size(FileKind::Index, &ID).await.unwrap(), 10);
     assert_eq!(storage.protection(FileKind::Index, &ID).await.unwrap(), protection);
+    let listed = open(&locked(&server, "locked", ProtectionMode::Compliance));
+    listed.list(FileKind::Index).await.unwrap();
+    let fresh = open(&locked(&server, "locked", ProtectionMode::Compliance));
+    for storage in [storage, listed, fresh] {
+        for _ in 0..2 {
+            assert_eq!(storage.read(FileKind::Index, &ID).await.unwrap(), content());
+            let part = storage.read_range(FileKind::Index, &ID, 2, 3).await.unwrap();
+            assert_eq!(part, content().slice(2..5));
+        }
+        storage.write(FileKind::Index, &ID, content()).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod client;
 mod listing;
 mod object_lock;
+mod originals;
 mod probe;
 mod removal;
 mod sign;
@@ -31,6 +32,7 @@ use crate::call::{Call, Outcome, empty_part, part_of, range_of, require_same};
 use crate::layout::Layout;
 use client::Client;
 use object_lock::{not_in_force, protection_of, satisfies, upload_headers};
+use originals::Originals;
 
 /// Where a bucket is and how it is opened.
 #[derive(Clone, Debug)]
@@ -66,6 +68,8 @@ pub struct S3Storage {
     policy: Option<ProtectionPolicy>,
     /// Whether the bucket keeps versions, once that was asked.
     has_versions: Arc<OnceCell<bool>>,
+    /// Which versions are the files, of kinds that are protected.
+    originals: Arc<Originals>,
     /// The server does not know `If-None-Match`, so that looking and writing are two steps.
     is_unconditional: Arc<AtomicBool>,
 }
@@ -98,6 +102,7 @@ impl S3Storage {
             layout,
             policy: settings.protection,
             has_versions: Arc::default(),
+            originals: Arc::default(),
             is_unconditional: Arc::default(),
         })
     }
@@ -126,16 +131,24 @@ impl S3Storage {
         Ok((None, object.size_bytes))
     }
 
-    /// Reads a file or a range of it; also one that somebody has hidden behind a mark.
+    /// Reads a file or a range of it; also one that somebody has hidden behind a mark, or written over. What is read first
+    /// is the newest version: only where it is not known to be the oldest too is the server asked which one is.
     async fn get(&self, kind: FileKind, key: &str, range: Option<String>) -> Result<Outcome> {
         let headers: Vec<_> = range.into_iter().map(|range| ("range", range)).collect();
         let call = Call { method: "GET", key, headers: headers.clone(), ..Call::default() };
         let outcome = self.client.send("read", call).await?;
-        if outcome.answer.status.as_u16() != 404 || self.protects(kind).is_none() {
+        let (status, newest) = (outcome.answer.status, outcome.answer.header("x-amz-version-id"));
+        let is_original = newest.is_some_and(|version| self.originals.is_original(key, version));
+        let is_there = status.is_success() || status.as_u16() == 404;
+        if self.protects(kind).is_none() || is_original || !is_there {
             return Ok(outcome);
         }
         let versions = self.client.versions_of("read", key).await?;
         let Some((version, _)) = versions.original() else { return Ok(outcome) };
+        self.originals.note(key, version);
+        if newest == Some(version.as_str()) {
+            return Ok(outcome);
+        }
         let query = vec![("versionId", version.as_str())];
         self.client.send("read", Call { method: "GET", key, query, headers, ..Call::default() }).await
     }
@@ -172,6 +185,7 @@ impl S3Storage {
             if !satisfies(actual, asked) {
                 return Err(not_in_force("write"));
             }
+            self.originals.note(key, version);
         }
         Ok(true)
     }
@@ -233,7 +247,11 @@ impl Storage for S3Storage {
             |key: &str, size_bytes| self.layout.file(kind, key).map(|id| FileEntry { id, size_bytes });
         if self.protects(kind).is_some() {
             let versions = self.client.versions("list", &folder).await?;
-            let files = versions.iter().filter_map(|(key, versions)| entry(key, versions.original()?.1));
+            let files = versions.iter().filter_map(|(key, versions)| {
+                let (version, size) = versions.original()?;
+                self.originals.note(key, version);
+                entry(key, *size)
+            });
             return Ok(files.collect());
         }
         let objects = self.client.objects("list", &folder, false).await?;
