@@ -93,6 +93,24 @@ impl Connection {
     /// Sends a request and reads the answer. Whatever is not success is an error.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Answer> {
         let operation = call.operation;
+        let answer = self.send(call).await?;
+        answer.map_err(|(status, problem)| of_answer(operation, status, &problem))
+    }
+
+    /// Asks something that not every server knows: `None` from one that does not. Trouble is an error as ever.
+    pub(crate) async fn ask(&self, call: Call<'_>) -> Result<Option<Answer>> {
+        let operation = call.operation;
+        match self.send(call).await? {
+            Ok(answer) => Ok(Some(answer)),
+            Err((StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, _)) => {
+                Ok(None)
+            }
+            Err((status, problem)) => Err(of_answer(operation, status, &problem)),
+        }
+    }
+
+    async fn send(&self, call: Call<'_>) -> Result<Result<Answer, (StatusCode, Problem)>> {
+        let operation = call.operation;
         let mut request = Request::builder()
             .method(call.method)
             .uri(format!("{}{}", self.base, call.path))
@@ -114,10 +132,10 @@ impl Connection {
                 let broken = "the connection broke off in the middle of the answer";
                 Error::new(ErrorKind::Unreachable, operation, broken).with_source(error)
             })?;
-            return Ok(Answer { headers: head.headers, body: body.to_bytes() });
+            return Ok(Ok(Answer { headers: head.headers, body: body.to_bytes() }));
         }
         let text = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        Err(of_answer(operation, head.status, &serde_json::from_slice(&text).unwrap_or_default()))
+        Ok(Err((head.status, serde_json::from_slice(&text).unwrap_or_default())))
     }
 }
 
