@@ -158,6 +158,13 @@ describe('space that no restore point needs', () => {
     await rm(await largestPack(stage.repository.path))
     const damaged = await stage.finished((await verify({ scope: 'structure' })).jobId)
     expect(damaged).toMatchObject({ state: 'failed', failure: { code: 'repository-damaged' } })
+    // All that was found is kept with the job, and shown.
+    expect(damaged.result).toMatchObject({ scope: 'structure' })
+    expect(damaged.result?.problems).not.toEqual([])
+    const [point] = damaged.result?.damagedRestorePoints as { id: string; paths: string[] }[]
+    expect(point?.paths).not.toEqual([])
+    const told = cli.text('repository', 'verify', 'main', '--scope', 'structure')
+    await expect(told).rejects.toThrow(`${point?.id}: ${point?.paths.join(', ')}`)
 
     const repaired = await resultOf(
       repositories.repairRepository({ ...main(), body: { sourceRepositoryId: second.id } }),

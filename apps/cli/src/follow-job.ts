@@ -6,13 +6,19 @@ import { barView, lineView } from './job-progress.ts'
 
 /** Follows a job to its end and returns its last state; fails when the job failed or was cancelled. */
 export async function followJob(context: CommandContext, command: Command, jobId: JobId): Promise<Progress> {
-  const last = await lastProgress(context, command, jobId)
-  if (last.state === 'succeeded') return last
-  const why = last.failure ? `${last.failure.detail} (${last.failure.code})` : `The job is ${last.state}.`
-  throw new CliError('failed', why)
+  const last = await endOfJob(context, command, jobId)
+  requireSuccess(last)
+  return last
 }
 
-async function lastProgress(context: CommandContext, command: Command, jobId: JobId): Promise<Progress> {
+/** Fails when a job that has ended failed or was cancelled. */
+export function requireSuccess({ state, failure }: Progress): void {
+  if (state === 'succeeded') return
+  throw new CliError('failed', failure ? `${failure.detail} (${failure.code})` : `The job is ${state}.`)
+}
+
+/** Follows a job to its end, however it ends, and returns its last state. */
+export async function endOfJob(context: CommandContext, command: Command, jobId: JobId): Promise<Progress> {
   const { terminal, signal } = context
   const client = await context.client()
   const view =

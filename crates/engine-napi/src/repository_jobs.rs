@@ -12,7 +12,7 @@ use sendense_engine::{
 use tokio_util::sync::CancellationToken;
 
 use crate::convert::{number, rejection};
-use crate::upkeep::{CopyReport, CopySample, PruneReport, PruneSample, RepairReport};
+use crate::upkeep::{CopyReport, CopySample, DamagedRestorePoint, PruneReport, PruneSample, RepairReport};
 
 /// See `VerifyCounters` in packages/engine.
 #[napi(object, object_from_js = false)]
@@ -42,6 +42,7 @@ pub struct CheckReport {
     pub read_bytes: i64,
     pub read_ms: i64,
     pub problems: Vec<String>,
+    pub damaged_restore_points: Vec<DamagedRestorePoint>,
 }
 
 /// See `RestoreCounters` in packages/engine.
@@ -220,6 +221,7 @@ impl From<sendense_engine::CheckReport> for CheckReport {
             read_bytes: number(report.read_bytes),
             read_ms: i64::try_from(report.read_time.as_millis()).unwrap_or(i64::MAX),
             problems: report.problems,
+            damaged_restore_points: report.damaged_restore_points.into_iter().map(Into::into).collect(),
         }
     }
 }

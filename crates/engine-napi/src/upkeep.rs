@@ -240,9 +240,14 @@ pub struct DamagedRestorePoint {
     pub paths: Vec<String>,
 }
 
+impl From<sendense_engine::DamagedRestorePoint> for DamagedRestorePoint {
+    fn from(point: sendense_engine::DamagedRestorePoint) -> Self {
+        Self { id: point.id.to_string(), paths: point.paths }
+    }
+}
+
 impl From<sendense_engine::RepairReport> for RepairReport {
     fn from(report: sendense_engine::RepairReport) -> Self {
-        let damaged = report.damaged_restore_points.into_iter();
         Self {
             adopted_packs: number(report.adopted_packs),
             removed_index_files: number(report.removed_index_files),
@@ -251,9 +256,7 @@ impl From<sendense_engine::RepairReport> for RepairReport {
             salvaged_chunks: number(report.salvaged_blobs),
             healed_chunks: number(report.healed_blobs),
             problems: report.problems.iter().map(ToString::to_string).collect(),
-            damaged_restore_points: damaged
-                .map(|point| DamagedRestorePoint { id: point.id.to_string(), paths: point.paths })
-                .collect(),
+            damaged_restore_points: report.damaged_restore_points.into_iter().map(Into::into).collect(),
         }
     }
 }

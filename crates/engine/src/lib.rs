@@ -41,8 +41,8 @@ pub use rest_place::RestPlace;
 pub use restore::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport};
 pub use sendense_disk::Extent;
 pub use sendense_repo::{
-    BlockedBy, CheckOptions, ChunkId, CopyProgress, CopyReport, KeptKey, KeyInfo, LockInfo, LockRole, Packs,
-    PruneOptions, PruneProgress, PruneReport, RepairReport, Secret, Statistics,
+    BlockedBy, CheckOptions, ChunkId, CopyProgress, CopyReport, DamagedRestorePoint, KeptKey, KeyInfo,
+    LockInfo, LockRole, Packs, PruneOptions, PruneProgress, PruneReport, RepairReport, Secret, Statistics,
 };
 pub use sendense_storage::{Protection, ProtectionMode, ProtectionPolicy};
 pub use sendense_storage_remote::{AzureSettings, ObjectLockProbe, PlaceProbe, S3Settings};

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use sendense_repo::DamagedRestorePoint;
+
 /// A restore point in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestorePointInfo {
@@ -93,6 +95,8 @@ pub struct CheckReport {
     pub read_time: Duration,
     /// What is wrong, in words.
     pub problems: Vec<String>,
+    /// The restore points that cannot be read completely, and which of their files cannot.
+    pub damaged_restore_points: Vec<DamagedRestorePoint>,
 }
 
 /// What was found that no index named.

@@ -210,9 +210,6 @@ impl Repository {
             counters.set(progress.checked_bytes, progress.total_bytes);
         };
         let report = self.inner.check(options, &progress, cancel).await?;
-        let problems = report.problems.iter().map(ToString::to_string);
-        let points = report.damaged_restore_points.iter();
-        let points = points.map(|point| format!("Restore point {} cannot be read completely", point.id));
         Ok(CheckReport {
             packs: report.packs,
             chunks: report.blobs,
@@ -220,7 +217,8 @@ impl Repository {
             read_packs: report.read_packs,
             read_bytes: report.read_bytes,
             read_time: report.read_time,
-            problems: problems.chain(points).collect(),
+            problems: report.problems.iter().map(ToString::to_string).collect(),
+            damaged_restore_points: report.damaged_restore_points,
         })
     }
 

@@ -92,7 +92,10 @@ export const Progress = z
     result: z
       .record(z.string(), z.unknown())
       .nullable()
-      .meta({ description: 'What it produced, by kind of job' }),
+      .meta({
+        description:
+          'What it produced or found, by kind of job; of a failed one too, where it found something',
+      }),
   })
   .meta({ id: 'Progress' })
 export type Progress = z.output<typeof Progress>

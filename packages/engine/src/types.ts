@@ -190,7 +190,9 @@ export interface CheckReport {
   readonly readPacks: number
   readonly readBytes: number
   readonly readMs: number
+  /** What is wrong, in words. */
   readonly problems: readonly string[]
+  readonly damagedRestorePoints: readonly DamagedRestorePoint[]
 }
 
 export interface RestoreDiskOptions {

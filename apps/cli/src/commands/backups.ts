@@ -7,6 +7,7 @@ import { findRepository } from '../find-repository.ts'
 import { followJob } from '../follow-job.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
 import { parseSize } from '../parse-size.ts'
+import { showReport } from '../report-text.ts'
 import { findVm } from './vms.ts'
 
 interface RunOptions {
@@ -45,8 +46,8 @@ export function addBackupCommands(program: Command, context: CommandContext): Co
         params: { backupId: toBackupId(id) },
       })
       if (!wait) return showStarted(context, command, started)
-      const { result } = await followJob(context, command, started.jobId)
-      show(context, command, result, () => 'Verified: every byte was read back and matches its hash.')
+      await showReport(context, command, started.jobId)
+      context.terminal.remark('Verified: every byte was read back and matches its hash.')
     })
   return backup
 }

@@ -2,9 +2,9 @@ import { type JobId, type PruneRepositoryRequest, VerifyScope } from '@sendense/
 import { type Command, Option } from 'commander'
 import { type CommandContext, show } from '../command-context.ts'
 import { findRepository } from '../find-repository.ts'
-import { followJob } from '../follow-job.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
 import { parseNumber, parseSize } from '../parse-size.ts'
+import { showReport } from '../report-text.ts'
 
 /** `repository stats|verify|prune|repair|locks`. */
 export function addMaintenanceCommands(repository: Command, context: CommandContext): void {
@@ -144,7 +144,7 @@ async function target(context: CommandContext, wanted: string) {
 }
 
 /** Waits for a job and shows what it found, or says how to follow it. */
-export async function follow(
+async function follow(
   context: CommandContext,
   command: Command,
   jobId: JobId,
@@ -154,26 +154,5 @@ export async function follow(
     show(context, command, { jobId }, () => `Started. Follow it with: sendense jobs watch ${jobId}`)
     return
   }
-  const { result } = await followJob(context, command, jobId)
-  show(context, command, result, () => resultText(result ?? {}))
-}
-
-/** The numbers of a report, one a line. */
-function resultText(result: Record<string, unknown>): string {
-  const fields = Object.entries(result).flatMap(([name, value]): [string, string][] => {
-    if (value === null || typeof value === 'object') return []
-    return [
-      [
-        wordsOf(name),
-        typeof value === 'number' && name.endsWith('Bytes') ? formatBytes(value) : String(value),
-      ],
-    ]
-  })
-  return formatFields(fields)
-}
-
-/** `removedPackCount` is `Removed pack count`. */
-function wordsOf(name: string): string {
-  const words = name.replaceAll(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)
-  return words.slice(0, 1).toUpperCase() + words.slice(1)
+  await showReport(context, command, jobId)
 }

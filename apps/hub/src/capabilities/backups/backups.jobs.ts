@@ -1,14 +1,7 @@
-import {
-  BackupId,
-  CAPTURE_STEPS,
-  type CaptureStep,
-  type DiskProgress,
-  type Failure,
-  RepositoryId,
-} from '@sendense/contracts'
+import { BackupId, CAPTURE_STEPS, type CaptureStep, type Failure, RepositoryId } from '@sendense/contracts'
 import { AppError, type Clock } from '@sendense/platform'
 import { z } from 'zod'
-import type { JobDefinition, JobRun, Recovery } from '../jobs/index.ts'
+import { bounded, damageOf, type JobDefinition, type Recovery, reportBytes } from '../jobs/index.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { Backup, BackupsStore } from './backups.store.ts'
 import { withRestorePoint } from './missing-restore-point.ts'
@@ -114,16 +107,18 @@ export function verifyJob({ store, repositories, clock }: ReadOptions): JobDefin
     run: async run => {
       const { repository } = await repositories.open(run.input.repositoryId)
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
-        report(run, { totalBytes, readBytes: checkedBytes, newBytes: 0 })
+        reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const { backupId, restorePointId } = run.input
       const read = () =>
         withRestorePoint(backupId, store, () =>
           repository.verify(restorePointId, { signal: run.signal, onProgress }),
         )
-      const { chunks, bytes, damaged } = await run.step('read', read)
-      if (damaged.length > 0) throw damageOf(damaged)
+      const found = await run.step('read', read)
+      const report = bounded(found)
+      run.keep(report)
+      if (found.damaged.length > 0) throw damageOf('restore-point-damaged', found.damaged)
       await store.markVerified(backupId, clock.now())
-      return { chunks, bytes }
+      return report
     },
   }
 }
@@ -142,10 +137,11 @@ export function restoreDiskJob({
       const { backupId, repositoryId, restorePointId, file, targetPath, overwrite } = run.input
       const { repository } = await repositories.open(repositoryId)
       const onProgress = (counters: { logicalBytes: number; doneBytes: number; writtenBytes: number }) =>
-        report(run, {
+        reportBytes(run, {
           totalBytes: counters.logicalBytes,
           readBytes: counters.doneBytes,
           newBytes: counters.writtenBytes,
+          diskKey: run.input.diskKey,
         })
       const disk = { restorePointId, file, targetPath, overwrite }
       const write = () =>
@@ -155,26 +151,4 @@ export function restoreDiskJob({
       return { ...(await run.step('write', write)) }
     },
   }
-}
-
-/** Work on one disk or on all of a restore point, in the counters that every job has. */
-function report(
-  run: JobRun<VerifyInput | RestoreDiskInput>,
-  { totalBytes, readBytes, newBytes }: { totalBytes: number; readBytes: number; newBytes: number },
-): void {
-  const bytes = {
-    logicalBytes: totalBytes,
-    changedBytes: totalBytes,
-    readBytes,
-    newBytes,
-    storedBytes: newBytes,
-  }
-  const diskKey = 'diskKey' in run.input ? run.input.diskKey : 0
-  const disk: DiskProgress = { diskKey, bytes, isDone: readBytes >= totalBytes && totalBytes > 0 }
-  run.report([disk])
-}
-
-function damageOf(damaged: readonly string[]): AppError {
-  const some = damaged.slice(0, 5).join('; ')
-  return new AppError('restore-point-damaged', { detail: `${damaged.length} parts are damaged: ${some}` })
 }

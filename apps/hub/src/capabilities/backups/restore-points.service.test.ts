@@ -117,7 +117,7 @@ function aRun<Input>(input: Input, signal = new AbortController().signal): JobRu
   return {
     ...{ jobId: JobId.parse(newId()), input, signal, isResumed: false, log: memoryLog() },
     step: (_name, action) => action(),
-    ...{ setStep: async () => {}, report: () => {}, note: async () => {} },
+    ...{ setStep: async () => {}, report: () => {}, keep: () => {}, note: async () => {} },
   }
 }
 

@@ -1,4 +1,5 @@
 export type { InterruptedJob, JobDefinition, JobRun, Recovery } from './job-definition.ts'
+export { bounded, damageOf, reportBytes } from './job-reports.ts'
 export { mountJobs } from './jobs.routes.ts'
 export { type JobEnd, JobsService } from './jobs.service.ts'
 export { JobsTypeormStore } from './jobs.store.typeorm.ts'

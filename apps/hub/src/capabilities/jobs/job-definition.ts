@@ -43,6 +43,8 @@ export interface JobRun<Input> {
   setStep(name: string, state: 'running' | 'succeeded' | 'failed'): Promise<void>
   /** Tells how far the disks are. To be called about once a second; cheap. */
   report(disks: readonly DiskProgress[]): void
+  /** Keeps what was found with the job, also when it fails. */
+  keep(found: JobResult): void
   /** Adds a line to the history of the job. */
   note(level: JobEvent['level'], message: string): Promise<void>
 }

@@ -122,6 +122,18 @@ describe('a job that succeeds', () => {
 })
 
 describe('a job that fails', () => {
+  test('keeps what it has found', async () => {
+    const jobs = aHub(async ({ keep }) => {
+      keep({ problems: ['one'] })
+      throw new AppError('repository-damaged')
+    })
+    expect(await endOf(jobs, await start(jobs))).toMatchObject({
+      state: 'failed',
+      failure: { code: 'repository-damaged' },
+      result: { problems: ['one'] },
+    })
+  })
+
   test('undoes the steps that had succeeded, the last one first, with what they gave', async () => {
     const undone: string[] = []
     const jobs = aHub(async ({ step }) => {

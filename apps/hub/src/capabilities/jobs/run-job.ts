@@ -17,7 +17,7 @@ export interface RunOptions {
 /** How a job has ended. */
 export type Ending =
   | { readonly state: 'succeeded'; readonly result: JobResult | null }
-  | { readonly state: 'failed'; readonly failure: Failure }
+  | { readonly state: 'failed'; readonly failure: Failure; readonly result?: JobResult | undefined }
   | { readonly state: 'cancelled' }
 
 interface Undo {
@@ -40,14 +40,19 @@ export async function runJob<Input>(
   options: RunOptions,
 ): Promise<Ending> {
   const undos: Undo[] = []
+  let found: JobResult | undefined
+  const keep = (result: JobResult) => {
+    found = result
+  }
   const deadline = new AbortController()
   abortAtDeadline(live, definition.timeoutMs, options, deadline.signal)
   try {
-    const result = await definition.run(jobRun(live, definition, options, undos))
+    const result = await definition.run({ ...jobRun(live, definition, options, undos), keep })
     return { state: 'succeeded', result: result ?? null }
   } catch (error) {
     for (const undo of undos.reverse()) await undoStep(undo, options)
-    return endingOf(live, error, options.log)
+    const ending = endingOf(live, error, options.log)
+    return ending.state === 'failed' ? { ...ending, result: found } : ending
   } finally {
     deadline.abort()
   }
@@ -70,7 +75,7 @@ function jobRun<Input>(
   definition: JobDefinition<Input>,
   { log, isResumed, note }: RunOptions,
   undos: Undo[],
-): JobRun<Input> {
+): Omit<JobRun<Input>, 'keep'> {
   const { signal } = live.stop
   return {
     jobId: live.job.id,
@@ -125,7 +130,7 @@ export function ended(job: Job, ending: Ending, finishedAt: Date): Partial<Job> 
     leaseOwner: null,
     leaseExpiresAt: null,
     finishedAt,
-    result: ending.state === 'succeeded' ? ending.result : null,
+    result: ending.state === 'cancelled' ? null : (ending.result ?? null),
     failure: ending.state === 'failed' ? ending.failure : null,
     steps: job.steps.map(step => {
       if (step.state === 'waiting') return { ...step, state: 'skipped' }

@@ -62,7 +62,7 @@ export async function addRepository(
         options,
       )
       await (known ? store.restore(record) : store.add(record))
-      await opened.keep(record.id, repository)
+      opened.keep(record.id, repository)
       // Its share is mounted under another name: it is opened again when it is needed.
       if (isMounted(record.place) && record.id !== mountName) await opened.close(record.id)
       if (isMounted(record.place) && record.id !== mountName) await mounts.detach(mountName)

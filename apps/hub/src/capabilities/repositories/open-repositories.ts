@@ -40,10 +40,8 @@ export class OpenRepositories {
   }
 
   /** Keeps one that was opened elsewhere. */
-  async keep(id: RepositoryId, repository: Repository): Promise<void> {
-    const opened = { repository, isAdopted: false }
-    this.#opened.set(id, opened)
-    await this.#tryToAdopt(id, opened)
+  keep(id: RepositoryId, repository: Repository): void {
+    this.#opened.set(id, { repository, isAdopted: false })
   }
 
   /** The open repository, to read. Fails with the reason why it cannot be opened; the next call tries again. */

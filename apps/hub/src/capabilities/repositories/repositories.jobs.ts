@@ -4,11 +4,17 @@ import {
   RepositoryId,
   VerifyRepositoryRequest,
 } from '@sendense/contracts'
-import type { CheckReport, PruneCounters } from '@sendense/engine'
-import { AppError } from '@sendense/platform'
+import type { DamagedRestorePoint, PruneCounters } from '@sendense/engine'
 import type { z } from 'zod'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
-import type { InterruptedJob, JobDefinition, JobRun, Recovery } from '../jobs/index.ts'
+import {
+  bounded,
+  damageOf,
+  type InterruptedJob,
+  type JobDefinition,
+  type Recovery,
+  reportBytes,
+} from '../jobs/index.ts'
 import type { RepositoriesService } from './repositories.service.ts'
 import type { RepositoryStorageService } from './repository-storage.service.ts'
 
@@ -42,12 +48,16 @@ export function verifyRepositoryJob({ repositories }: Options): JobDefinition<Ve
         scope
       ]
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
-        report(run, { totalBytes, readBytes: checkedBytes })
+        reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const options = { ...what, signal: run.signal, onProgress }
       const found = await run.step('check', () => repository.check(options).catch(throwFromEngine))
-      if (found.problems.length > 0) throw damageOf(found)
       const bytesPerSecond = found.readMs === 0 ? null : Math.round((found.readBytes / found.readMs) * 1000)
-      return { scope, samplePercent: scope === 'sample' ? samplePercent : null, ...found, bytesPerSecond }
+      const asked = { scope, samplePercent: scope === 'sample' ? samplePercent : null }
+      const report = { ...asked, ...bounded(found), bytesPerSecond }
+      run.keep(report)
+      const damaged = [...found.damagedRestorePoints.map(damageText), ...found.problems]
+      if (damaged.length > 0) throw damageOf('repository-damaged', damaged)
+      return report
     },
     recover: async job => again(job),
   }
@@ -71,7 +81,7 @@ export function pruneJob({ repositories, storage }: Options): JobDefinition<Prun
         dryRun,
         signal: run.signal,
         onProgress: ({ totalRepackBytes, repackedBytes }: PruneCounters) =>
-          report(run, { totalBytes: totalRepackBytes, readBytes: repackedBytes }),
+          reportBytes(run, { totalBytes: totalRepackBytes, readBytes: repackedBytes }),
       }
       const pruned = await run.step('prune', () => repository.prune(options).catch(throwFromEngine))
       if (!dryRun) storage.measureSoon(repositoryId)
@@ -93,11 +103,11 @@ export function repairJob({ repositories, storage }: Options): JobDefinition<Rep
       const { repository } = await repositories.open(repositoryId)
       const source = sourceRepositoryId && (await repositories.open(sourceRepositoryId)).repository
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
-        report(run, { totalBytes, readBytes: checkedBytes })
+        reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const options = { dryRun, ...(source && { source }), signal: run.signal, onProgress }
       const repaired = await run.step('repair', () => repository.repair(options).catch(throwFromEngine))
       if (!dryRun) storage.measureSoon(repositoryId)
-      return { ...toJson(repaired), isDryRun: dryRun }
+      return { ...toJson(bounded(repaired)), isDryRun: dryRun }
     },
     recover: async job => again(job),
   }
@@ -108,21 +118,12 @@ function again({ isCancelling }: Pick<InterruptedJob<unknown>, 'isCancelling'>):
   return { next: isCancelling ? 'cancel' : 'run' }
 }
 
-/** Work on a whole repository, in the counters that every job has. */
-function report<Input>(
-  run: JobRun<Input>,
-  { totalBytes, readBytes }: { totalBytes: number; readBytes: number },
-): void {
-  const bytes = { logicalBytes: totalBytes, changedBytes: totalBytes, readBytes, newBytes: 0, storedBytes: 0 }
-  run.report([{ diskKey: 0, bytes, isDone: totalBytes > 0 && readBytes >= totalBytes }])
-}
-
 /** A report as the database and the API keep it: times as text. */
 function toJson(report: object): Record<string, unknown> {
   return JSON.parse(JSON.stringify(report))
 }
 
-function damageOf({ problems }: CheckReport): AppError {
-  const some = problems.slice(0, 5).join('; ')
-  return new AppError('repository-damaged', { detail: `${problems.length} problems were found: ${some}` })
+function damageText({ id, paths }: DamagedRestorePoint): string {
+  const what = paths.length === 0 ? 'not even its list of files' : paths.join(', ')
+  return `Restore point ${id.slice(0, 8)} cannot be read completely: ${what}`
 }
