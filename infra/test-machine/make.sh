@@ -30,16 +30,35 @@ main() {
   printf '%s' "$stamp" >"$OUT/stamp"
 }
 
-# The kernel, busybox, and of the others what this system lacks.
+# A mirror may be away for a moment; and the lists may be missing, or name what it no longer has.
 fetch_packages() {
+  local round
+  for round in 1 2 3; do
+    if download_packages "$1"; then return; fi
+    echo "test-machine: fetching packages failed ($round of 3); fetching the lists of packages anew" >&2
+    sleep "$((round * 5))"
+    as_root apt-get update --quiet=2 || true
+  done
+  download_packages "$1"
+}
+
+# The kernel, busybox, and of the others what this system lacks. What may fail says so itself: in a condition,
+# `set -e` does not count.
+download_packages() {
   local kernel missing
   kernel="$(apt-cache depends "linux-image-$(dpkg --print-architecture)" |
-    sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p')"
+    sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p')" && [ -n "$kernel" ] || return 1
   missing="$(apt-get install --simulate --no-install-recommends "${PACKAGES[@]}" |
-    awk '/^Inst / && $2 !~ /^(python3-|busybox-static)/ {print $2}')"
+    awk '/^Inst / && $2 !~ /^(python3-|busybox-static)/ {print $2}')" || return 1
+  rm -rf "$1"
   mkdir "$1"
   # shellcheck disable=SC2086 # They are names, one a word.
-  (cd "$1" && apt-get download --quiet=2 -o APT::Sandbox::User=root busybox-static "$kernel" $missing)
+  (cd "$1" && apt-get download --quiet=2 -o APT::Sandbox::User=root -o Acquire::Retries=5 \
+    busybox-static "$kernel" $missing)
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
 unpack_programs() {
