@@ -1,6 +1,6 @@
 import type { Client } from '@sendense/client'
 import type { Repository } from '@sendense/contracts'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { MachineHub } from '../support/machine-hub.ts'
 import { problemOf } from '../support/problem-of.ts'
 import { ShareServers } from '../support/share-servers.ts'
@@ -8,6 +8,9 @@ import { finishedJob } from '../support/stage.ts'
 import { startTestMachine, type TestMachine } from '../support/test-machine.ts'
 
 const MIB = 1024 * 1024
+
+// The machine is emulated, and beside other work much slower than alone.
+vi.setConfig({ testTimeout: 15 * 60_000 })
 
 let machine: TestMachine
 let servers: ShareServers
@@ -19,7 +22,7 @@ beforeAll(async () => {
   await recordMountProgram()
   ;[servers, hub] = await Promise.all([ShareServers.start(machine), MachineHub.start(machine)])
   admin = await hub.administrator()
-}, 600_000)
+}, 30 * 60_000)
 afterAll(() => machine?.[Symbol.asyncDispose]())
 
 /** Whatever is given to the program that mounts SMB shares is written down; then it does its work. */

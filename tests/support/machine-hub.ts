@@ -1,5 +1,5 @@
 import type { Client } from '@sendense/client'
-import { createClient } from '@sendense/client'
+import { axiosTransport, createClient } from '@sendense/client'
 import { API_ROOT } from '@sendense/contracts'
 import { pinnedAgent } from '@sendense/platform'
 import { administratorOf, HubFile } from './hub-process.ts'
@@ -7,8 +7,10 @@ import { MACHINE_PORT, type TestMachine } from './test-machine.ts'
 
 const ROOT = new URL('../../', import.meta.url).pathname
 const DATA_DIR = '/var/lib/sendense'
-/** Emulated, a Hub takes half a minute until it listens, and longer beside other work. */
-const START_TIMEOUT_S = 240
+/** Emulated, a Hub takes half a minute until it listens, and ten times as long beside other work. */
+const START_TIMEOUT_S = 600
+/** To make a repository on a share takes more than a minute here, beside other work. */
+const ANSWER_TIMEOUT_MS = 600_000
 
 /** The Hub, in a test machine, with the embedded database. */
 export class MachineHub {
@@ -42,7 +44,11 @@ for second in {1..${START_TIMEOUT_S}}; do
   kill -0 $! 2>/dev/null || break
   sleep 1
 done
-cat /var/log/hub >&2
+if kill -0 $!; then echo "The Hub does not listen after ${START_TIMEOUT_S} s."; else echo 'The Hub has ended.'; fi
+tail -n 30 /var/log/hub
+# Whether memory is what was missing, or the kernel has more to say.
+free -m
+dmesg | tail -n 20
 exit 1`)
     this.#file = HubFile.parse(JSON.parse(said))
   }
@@ -70,9 +76,10 @@ exit 1`)
   }
 
   #client(token?: string): Client {
+    const httpsAgent = pinnedAgent({ certificateSha256: this.#file?.certificateSha256 ?? '' })
     return createClient({
       baseUrl: `https://127.0.0.1:${this.#machine.port}${API_ROOT}`,
-      httpsAgent: pinnedAgent({ certificateSha256: this.#file?.certificateSha256 ?? '' }),
+      transport: axiosTransport({ httpsAgent, timeoutMs: ANSWER_TIMEOUT_MS }),
       ...(token !== undefined && { token }),
     })
   }
