@@ -320,7 +320,7 @@ describe('a change', () => {
     const changed = await service.update(admin, id, { name: 'new', limits })
     expect(changed).toMatchObject({ name: 'new', limits: { ...NO_LIMITS, readBytesPerSecondMax: 100_000 } })
     // It is opened again at once: nobody has to use it for the Hub to be healthy.
-    expect([engine.openCount, await service.closedCount()]).toEqual([1, 0])
+    await expect.poll(async () => [engine.openCount, await service.closedCount()]).toEqual([1, 0])
     expect((await service.open(id)).repository).not.toBe(before)
   })
 
@@ -331,7 +331,7 @@ describe('a change', () => {
       service.update(admin, repository.id, { credentials })
     const changed = await change({ type: 's3', accessKeyId: 'new', secretAccessKey: 'another secret' })
     expect(changed.place).toMatchObject({ bucket: 'b', accessKeyId: 'new' })
-    expect(engine.openCount).toBe(1)
+    await expect.poll(() => engine.openCount).toBe(1)
     await expect(change({ type: 'rest', password: 'x' })).rejects.toMatchObject({ code: 'request-invalid' })
     await rm(join(folder, 'bucket'), { recursive: true })
     await expect(change({ type: 's3', secretAccessKey: 'x' })).rejects.toMatchObject({

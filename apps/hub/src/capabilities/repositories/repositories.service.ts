@@ -177,7 +177,8 @@ export class RepositoriesService {
   async openAll(): Promise<void> {
     const ids = (await this.#options.store.listAll()).map(({ id }) => id)
     await this.#options.mounts.sweep(new Set<string>(ids))
-    for (const record of await this.#enabled()) await this.#tryToOpen(record)
+    for (const record of await this.#enabled())
+      await this.#options.opened.open(record).catch(error => this.#cannotOpen(record, error))
   }
 
   /** How many repositories should be open and are not. */
@@ -189,16 +190,15 @@ export class RepositoriesService {
     return this.#options.opened.closeAll()
   }
 
-  async #tryToOpen(record: RepositoryRecord): Promise<void> {
-    const { name, type } = record
-    await this.#options.opened
-      .open(record)
-      .catch(error => this.#options.log.error('A repository cannot be opened', { name, type, error }))
+  /** Opens it again for whoever needs it next. A place that does not answer keeps nobody waiting. */
+  async #openAnew(record: RepositoryRecord): Promise<void> {
+    const { opened } = this.#options
+    await opened.close(record.id)
+    if (record.isEnabled) opened.open(record).catch(error => this.#cannotOpen(record, error))
   }
 
-  async #openAnew(record: RepositoryRecord): Promise<void> {
-    await this.#options.opened.close(record.id)
-    if (record.isEnabled) await this.#tryToOpen(record)
+  #cannotOpen({ name, type }: RepositoryRecord, error: unknown): void {
+    this.#options.log.error('A repository cannot be opened', { name, type, error })
   }
 
   async #enabled(): Promise<RepositoryRecord[]> {
