@@ -141,7 +141,7 @@ class Patience {
     const inVain = Promise.race([this.#end, late.promise]).then(how => {
       throw new Error(`${what}: ${how}\n${this.#console()}`)
     })
-    return await Promise.race([answer, inVain]).finally(() => clearTimeout(timer))
+    return Promise.race([answer, inVain]).finally(() => clearTimeout(timer))
   }
 }
 

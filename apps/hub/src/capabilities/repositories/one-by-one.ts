@@ -5,11 +5,12 @@ export class OneByOne<Key> {
   run<T>(key: Key, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key) ?? Promise.resolve()
     const done = before.then(work)
-    const settled = done.catch(() => undefined)
+    const settled: Promise<void> = done
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#last.get(key) === settled) this.#last.delete(key)
+      })
     this.#last.set(key, settled)
-    settled.then(() => {
-      if (this.#last.get(key) === settled) this.#last.delete(key)
-    })
     return done
   }
 }
