@@ -159,9 +159,13 @@ describe('space that no restore point needs', () => {
     const damaged = await stage.finished((await verify({ scope: 'structure' })).jobId)
     expect(damaged).toMatchObject({ state: 'failed', failure: { code: 'repository-damaged' } })
     // All that was found is kept with the job, and shown.
-    expect(damaged.result).toMatchObject({ scope: 'structure' })
-    expect(damaged.result?.problems).not.toEqual([])
-    const [point] = damaged.result?.damagedRestorePoints as { id: string; paths: string[] }[]
+    const found = damaged.result as {
+      problems: string[]
+      damagedRestorePoints: { id: string; paths: string[] }[]
+    }
+    expect(found).toMatchObject({ scope: 'structure' })
+    expect(found.problems).not.toEqual([])
+    const point = found.damagedRestorePoints[0]
     expect(point?.paths).not.toEqual([])
     const told = cli.text('repository', 'verify', 'main', '--scope', 'structure')
     await expect(told).rejects.toThrow(`${point?.id}: ${point?.paths.join(', ')}`)

@@ -89,13 +89,9 @@ export const Progress = z
     startedAt: Instant.nullable().meta({ description: 'When it began; null while it waits for its turn' }),
     finishedAt: Instant.nullable().meta({ description: 'When it ended; null until then' }),
     failure: Failure.nullable().meta({ description: 'Why it failed' }),
-    result: z
-      .record(z.string(), z.unknown())
-      .nullable()
-      .meta({
-        description:
-          'What it produced or found, by kind of job; of a failed one too, where it found something',
-      }),
+    result: z.record(z.string(), z.unknown()).nullable().meta({
+      description: 'What it produced or found, by kind of job; of a failed one too, where it found something',
+    }),
   })
   .meta({ id: 'Progress' })
 export type Progress = z.output<typeof Progress>

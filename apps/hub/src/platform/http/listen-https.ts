@@ -4,6 +4,11 @@ import type { AddressInfo } from 'node:net'
 import type { Express } from 'express'
 import type { HubCertificate } from '../tls/hub-certificate.ts'
 
+/**
+ * How long a connection stays open that nobody uses. Longer than people and programs pause between two requests: one
+ * that is sent at the moment of the closing fails.
+ */
+const IDLE_MS = 75_000
 /** How long requests that are being answered may take when the Hub stops. */
 const CLOSE_GRACE_MS = 2000
 
@@ -20,7 +25,8 @@ export async function listenHttps(
   { certificatePem, privateKeyPem }: HubCertificate,
   { host, port }: { host: string; port: number },
 ): Promise<HttpsListener> {
-  const server = createServer({ cert: certificatePem, key: privateKeyPem, minVersion: 'TLSv1.2' }, app)
+  const options = { cert: certificatePem, key: privateKeyPem, minVersion: 'TLSv1.2' } as const
+  const server = createServer({ ...options, keepAliveTimeout: IDLE_MS }, app)
   server.listen(port, host)
   await once(server, 'listening')
   return {
