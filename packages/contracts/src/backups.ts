@@ -88,7 +88,12 @@ export const Backup = z
   .meta({ id: 'Backup' })
 export type Backup = z.output<typeof Backup>
 
-export const BackupDetails = Backup.extend({ protectedUntil: ProtectedUntil }).meta({ id: 'BackupDetails' })
+export const BackupDetails = Backup.extend({
+  protectedUntil: ProtectedUntil,
+  protectionUnknown: Failure.nullable().meta({
+    description: 'Why the storage could not be asked for the protection; null when it was',
+  }),
+}).meta({ id: 'BackupDetails' })
 export type BackupDetails = z.output<typeof BackupDetails>
 
 export const StartBackupRequest = z

@@ -177,6 +177,9 @@ function backupText(backup: BackupDetails): string {
     ...(backup.protectedUntil === null
       ? []
       : [['Protected until', formatInstant(backup.protectedUntil)] as const]),
+    ...(backup.protectionUnknown === null
+      ? []
+      : [['Protection', `unknown: ${backup.protectionUnknown.detail}`] as const]),
     ...(backup.copyOf === null ? [] : [['Copy of', backup.copyOf] as const]),
   ])
   const disks = formatTable(

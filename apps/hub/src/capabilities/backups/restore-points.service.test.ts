@@ -2,7 +2,7 @@ import { ForgetReport, JobId, NodeId, RepositoryId, type RetentionRules, VmId } 
 import { type CopiedRestorePoint, EngineError, type Repository } from '@sendense/engine'
 import { AppError, newId, principalOf } from '@sendense/platform'
 import { FakeClock, memoryLog } from '@sendense/platform/testing'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
 import type { JobRun } from '../jobs/index.ts'
 import { BackupsService } from './backups.service.ts'
 import { BackupsMemoryStore } from './backups.store.memory.ts'
@@ -149,6 +149,20 @@ describe('removing one restore point', () => {
     points.get(main)?.clear()
     await aService().remove(admin, id)
     expect(await store.get(id)).toMatchObject({ status: 'forgotten' })
+  })
+
+  test('a backup is shown while its storage is down, and says why its protection is not known', async () => {
+    const { id } = await aPoint(1, {}, later(3))
+    expect(await aService().details(id)).toMatchObject({ protectionUnknown: null })
+    const asked = vi.spyOn(repositories, 'protectedUntil')
+    asked.mockRejectedValueOnce(new AppError('storage-unreachable', { detail: 'Nobody answers' }))
+    expect(await aService().details(id)).toMatchObject({
+      id,
+      protectedUntil: null,
+      protectionUnknown: { code: 'storage-unreachable', detail: 'Nobody answers' },
+    })
+    asked.mockRejectedValueOnce(new TypeError('A bug'))
+    await expect(aService().details(id)).rejects.toThrow('A bug')
   })
 
   test('needs one: a backup that runs has none', async () => {

@@ -27,6 +27,8 @@ interface Options {
   log: Logger
 }
 
+const NOT_PROTECTED = { protectedUntil: null, protectionUnknown: null }
+
 /** What happens to restore points after they were made: they are copied, kept by rules, and removed. */
 export class RestorePointsService {
   readonly #options: Options
@@ -35,15 +37,18 @@ export class RestorePointsService {
     this.#options = options
   }
 
-  /** A backup, and until when its restore point is protected. */
+  /** A backup, and until when its restore point is protected. Shown also when the storage cannot say that. */
   async details(id: BackupId) {
     const backup = await this.#options.backups.find(id)
     const { status, restorePointId, repositoryId } = backup
-    const until =
-      status === 'succeeded' && restorePointId !== null
-        ? await this.#options.repositories.protectedUntil(repositoryId, restorePointId)
-        : null
-    return { ...viewOf(backup), protectedUntil: until?.toISOString() ?? null }
+    if (status !== 'succeeded' || restorePointId === null) return { ...viewOf(backup), ...NOT_PROTECTED }
+    try {
+      const until = await this.#options.repositories.protectedUntil(repositoryId, restorePointId)
+      return { ...viewOf(backup), ...NOT_PROTECTED, protectedUntil: until?.toISOString() ?? null }
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      return { ...viewOf(backup), ...NOT_PROTECTED, protectionUnknown: error.toFailure() }
+    }
   }
 
   /** Removes a restore point from its repository. Its bytes go with the next prune. */
