@@ -3,6 +3,7 @@ import { z } from 'zod'
 import {
   type ApiMap,
   hubApi,
+  NewRepositoryPlace,
   nodeApi,
   PERMISSIONS,
   type Permission,
@@ -149,4 +150,22 @@ describe('words', () => {
   test.each(Object.entries(REASONS))('%s says what to do', (_code, { fix }) => {
     expect(fix).toMatch(/\.$/)
   })
+})
+
+describe("the address of a server of restic's REST protocol", () => {
+  const isTaken = (url: string) =>
+    NewRepositoryPlace.safeParse({ type: 'rest', url, username: 'hub', password: 'secret' }).success
+
+  test.each([
+    'https://backup.example/vault',
+    'http://127.0.0.1:8420/',
+    'http://[::1]:1/',
+    'http://localhost/',
+  ])('%s is taken', url => expect(isTaken(url)).toBe(true))
+  test.each([
+    'http://backup.example/vault',
+    'http://127.0.0.1.example/',
+    'http://localhost.example/',
+    'ftp://a',
+  ])('%s is refused: the password would be sent in clear', url => expect(isTaken(url)).toBe(false))
 })

@@ -22,12 +22,18 @@ const Host = z
   .max(255)
   .regex(/^[\w.:[\]%-]+$/, 'must be a host name or an address')
   .meta({ description: 'Name or address of the server' })
-const HttpsEndpoint = z
+/** Without TLS the requests are signed and the files encrypted, but anybody on the way can see and hold up both. */
+const SignedEndpoint = z
   .url({ protocol: /^https?$/ })
   .max(500)
   .refine(text => !URL.canParse(text) || new URL(text).username + new URL(text).password === '', {
     error: 'must not hold a user name or a password',
   })
+/** A password goes along: without TLS it may not leave the machine. */
+const PasswordEndpoint = SignedEndpoint.refine(
+  text => /^(https:|http:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])([:/?#]|$))/i.test(text),
+  { error: 'must begin with https://, but for a loopback address' },
+)
 const Prefix = line(500)
   .regex(/^[^/].*[^/]$|^[^/]$/, 'must not begin or end with a slash')
   .optional()
@@ -76,7 +82,9 @@ const smb = {
 }
 const s3 = {
   type: z.literal('s3').meta({ description: 'A bucket of an S3-compatible object storage' }),
-  endpoint: HttpsEndpoint.meta({ description: 'URL of the service' }),
+  endpoint: SignedEndpoint.meta({
+    description: 'URL of the service; with `http://` anybody on the way sees which files come and go',
+  }),
   region: line(100).meta({ description: 'Region of the bucket' }),
   bucket: line(100)
     .regex(/^[\w.-]+$/, 'must be the name of a bucket')
@@ -94,7 +102,7 @@ const s3 = {
 }
 const azure = {
   type: z.literal('azure').meta({ description: 'A container of Azure Blob Storage' }),
-  endpoint: HttpsEndpoint.optional().meta({
+  endpoint: SignedEndpoint.optional().meta({
     description: 'URL of the service; `https://<account>.blob.core.windows.net` when absent',
   }),
   account: line(100)
@@ -120,7 +128,9 @@ const rest = {
   type: z
     .literal('rest')
     .meta({ description: "A server of restic's REST protocol, such as our append-only one" }),
-  url: HttpsEndpoint.meta({ description: 'URL of the repository on the server' }),
+  url: PasswordEndpoint.meta({
+    description: 'URL of the repository on the server; `https://`, and `http://` on a loopback address only',
+  }),
   username: line(200).meta({ description: 'Account on the server' }),
   certificateSha256: Sha256.optional().meta({
     description:
