@@ -1,8 +1,17 @@
 import type { JobId, Progress } from '@sendense/contracts'
 import type { Command } from 'commander'
 import { CliError } from './cli-error.ts'
-import { type CommandContext, isJson } from './command-context.ts'
+import { type CommandContext, isJson, show } from './command-context.ts'
 import { barView, lineView } from './job-progress.ts'
+
+/** Tells which job was started, for the ones who do not wait. */
+export function showStarted(
+  context: CommandContext,
+  command: Command,
+  started: { readonly jobId: JobId },
+): void {
+  show(context, command, started, () => `Started. Follow it with: sendense jobs watch ${started.jobId}`)
+}
 
 /** Follows a job to its end and returns its last state; fails when the job failed or was cancelled. */
 export async function followJob(context: CommandContext, command: Command, jobId: JobId): Promise<Progress> {

@@ -57,6 +57,7 @@ export const CreateVcenterRequest = z
   .meta({ id: 'CreateVcenterRequest' })
 
 export const PowerState = z.enum(['on', 'off', 'suspended']).meta({ id: 'PowerState' })
+export type PowerState = z.output<typeof PowerState>
 
 export const VmDisk = z
   .object({

@@ -96,6 +96,15 @@ export const Progress = z
   .meta({ id: 'Progress' })
 export type Progress = z.output<typeof Progress>
 
+export const JobEvent = z
+  .object({
+    at: Instant.meta({ description: 'When it happened' }),
+    level: z.enum(['info', 'warn', 'error']).meta({ description: 'How serious it is' }),
+    message: z.string().meta({ description: 'What happened, for people' }),
+  })
+  .meta({ id: 'JobEvent' })
+export type JobEvent = z.output<typeof JobEvent>
+
 const JobParams = z.object({ jobId: JobId.meta({ description: 'Id of the job' }) })
 
 export const jobRoutes = defineRoutes({
@@ -127,6 +136,17 @@ export const jobRoutes = defineRoutes({
     permission: 'jobs:read',
     params: JobParams,
     events: Progress,
+    problems: ['not-found'],
+  },
+  listJobEvents: {
+    method: 'get',
+    path: '/jobs/:jobId/events',
+    summary: 'List the history of a job, oldest first',
+    permission: 'jobs:read',
+    params: JobParams,
+    response: z
+      .object({ events: z.array(JobEvent).meta({ description: 'Oldest first' }) })
+      .meta({ id: 'JobEvents' }),
     problems: ['not-found'],
   },
   cancelJob: {

@@ -1,12 +1,13 @@
-import { type Backup, type BackupDetails, BackupId, type Reason, type StartedJob } from '@sendense/contracts'
-import type { Command } from 'commander'
+import { type Backup, type BackupDetails, BackupId, BackupStatus, type Reason } from '@sendense/contracts'
+import { type Command, Option } from 'commander'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, isJson, show } from '../command-context.ts'
 import { everyPage } from '../find-by-name.ts'
 import { findRepository } from '../find-repository.ts'
-import { followJob } from '../follow-job.ts'
+import { followJob, showStarted } from '../follow-job.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
 import { parseSize } from '../parse-size.ts'
+import { parseTags } from '../parse-tags.ts'
 import { showReport } from '../report-text.ts'
 import { findVm } from './vms.ts'
 
@@ -15,6 +16,7 @@ interface RunOptions {
   full?: boolean
   quiesce?: boolean
   rateMax?: number
+  tag?: string[]
   wait: boolean
 }
 
@@ -28,6 +30,7 @@ export function addBackupCommands(program: Command, context: CommandContext): Co
     .option('--full', 'read everything instead of what changed')
     .option('--quiesce', 'quiesce the guest')
     .option('--rate-max <size>', 'bytes a second that the Node sends at most', parseSize)
+    .option('--tag <name=value...>', 'labels to keep with the backup')
     .option('--no-wait', 'return as soon as the job has started')
     .action((vm: string, options: RunOptions, command: Command) => run(context, command, vm, options))
   addLists(backup, context)
@@ -58,11 +61,13 @@ function addLists(backup: Command, context: CommandContext): void {
     .description('list the backups, newest first')
     .option('--vm <vm>', 'only of this VM')
     .option('--repo <repository>', 'only in this repository')
-    .action(async (options: { vm?: string; repo?: string }, command: Command) => {
+    .addOption(new Option('--status <status>', 'only in this status').choices(BackupStatus.options))
+    .action(async (options: { vm?: string; repo?: string; status?: BackupStatus }, command: Command) => {
       const client = await context.client()
       const filter = {
         ...(options.vm !== undefined && { vmId: (await findVm(context, options.vm)).id }),
         ...(options.repo !== undefined && { repositoryId: (await findRepository(context, options.repo)).id }),
+        ...(options.status !== undefined && { status: options.status }),
       }
       const all = await everyPage(page => client.backups.listBackups({ query: { ...page, ...filter } }))
       show(context, command, all, () => backupTable(all))
@@ -101,7 +106,9 @@ async function run(
   vm: string,
   options: RunOptions,
 ): Promise<void> {
+  const tags = parseTags(options.tag)
   const body = {
+    tags,
     vmId: (await findVm(context, vm)).id,
     repositoryId: (await findRepository(context, options.repo)).id,
     mode: options.full ? ('full' as const) : ('auto' as const),
@@ -112,11 +119,6 @@ async function run(
   if (!options.wait) return showStarted(context, command, started)
   await followJob(context, command, started.jobId)
   await showBackup(context, command, started.backupId)
-}
-
-/** Tells which job was started, for the ones who do not wait. */
-export function showStarted(context: CommandContext, command: Command, started: StartedJob): void {
-  show(context, command, started, () => `Started. Follow it with: sendense jobs watch ${started.jobId}`)
 }
 
 async function showBackup(context: CommandContext, command: Command, backupId: BackupId): Promise<void> {
@@ -174,6 +176,7 @@ function backupText(backup: BackupDetails): string {
     ['New', formatBytes(bytes.newBytes)],
     ['Stored', formatBytes(bytes.storedBytes)],
     ['Verified', formatInstant(backup.verifiedAt)],
+    ...Object.entries(backup.tags).map(([name, value]) => [`Tag ${name}`, value] as const),
     ...(backup.protectedUntil === null
       ? []
       : [['Protected until', formatInstant(backup.protectedUntil)] as const]),

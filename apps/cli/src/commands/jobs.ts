@@ -1,4 +1,4 @@
-import { JobId, JobState, type Progress } from '@sendense/contracts'
+import { JobId, JobKind, JobState, type Progress } from '@sendense/contracts'
 import { type Command, Option } from 'commander'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
@@ -6,15 +6,16 @@ import { followJob } from '../follow-job.ts'
 import { formatFields, formatInstant, formatTable } from '../format.ts'
 import { progressLine } from '../job-progress.ts'
 
-/** `jobs list|show|watch|cancel`. */
+/** `jobs list|show|events|watch|cancel`. */
 export function addJobCommands(program: Command, context: CommandContext): void {
   const jobs = program.command('jobs').description('long operations and their progress')
   jobs
     .command('list')
     .description('list the newest jobs')
     .addOption(new Option('--state <state>', 'only jobs in this state').choices(JobState.options))
-    .action(async ({ state }: { state?: JobState }, command: Command) => {
-      const { items } = await (await context.client()).jobs.listJobs({ query: { ...(state && { state }) } })
+    .addOption(new Option('--kind <kind>', 'only jobs of this kind').choices(JobKind.options))
+    .action(async (query: { state?: JobState; kind?: JobKind }, command: Command) => {
+      const { items } = await (await context.client()).jobs.listJobs({ query })
       show(context, command, items, () => jobTable(items))
     })
   jobs
@@ -23,6 +24,19 @@ export function addJobCommands(program: Command, context: CommandContext): void 
     .action(async (id: string, _options: unknown, command: Command) => {
       const job = await (await context.client()).jobs.getProgress({ params: { jobId: toJobId(id) } })
       show(context, command, job, () => jobText(job))
+    })
+  jobs
+    .command('events <job>')
+    .description('list the history of a job, oldest first')
+    .action(async (id: string, _options: unknown, command: Command) => {
+      const params = { jobId: toJobId(id) }
+      const found = await (await context.client()).jobs.listJobEvents({ params })
+      show(context, command, found, () =>
+        formatTable(
+          ['when', 'level', 'what'],
+          found.events.map(event => [formatInstant(event.at), event.level, event.message]),
+        ),
+      )
     })
   jobs
     .command('watch <job>')

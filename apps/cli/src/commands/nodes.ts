@@ -1,5 +1,5 @@
-import type { NodeId, NodeView } from '@sendense/contracts'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type NodeId, NodeStatus, type NodeView } from '@sendense/contracts'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type CommandContext, show } from '../command-context.ts'
 import { everyPage, findByName } from '../find-by-name.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
@@ -27,8 +27,9 @@ export function addNodeCommands(program: Command, context: CommandContext): void
   node
     .command('list')
     .description('list the Nodes')
-    .action(async (_options: unknown, command: Command) => {
-      const nodes = await listNodes(context)
+    .addOption(new Option('--status <status>', 'only in this status').choices(NodeStatus.options))
+    .action(async (filter: { status?: NodeStatus }, command: Command) => {
+      const nodes = await listNodes(context, filter)
       show(context, command, nodes, () => nodeTable(nodes))
     })
   node
@@ -81,9 +82,9 @@ function addDecisions(node: Command, context: CommandContext): void {
   }
 }
 
-async function listNodes(context: CommandContext): Promise<NodeView[]> {
+async function listNodes(context: CommandContext, filter: { status?: NodeStatus } = {}): Promise<NodeView[]> {
   const client = await context.client()
-  return everyPage(page => client.enrollment.listNodes({ query: page }))
+  return everyPage(page => client.enrollment.listNodes({ query: { ...page, ...filter } }))
 }
 
 /** The Node with this id or name. */

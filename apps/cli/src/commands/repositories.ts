@@ -1,8 +1,8 @@
-import type { RepositoryStorage } from '@sendense/contracts'
-import type { Command } from 'commander'
+import { type RepositoryStorage, RepositoryType } from '@sendense/contracts'
+import { type Command, Option } from 'commander'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
-import { findRepository, listRepositories } from '../find-repository.ts'
+import { findRepository, findTarget, listRepositories } from '../find-repository.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
 import { parseLimit } from '../parse-size.ts'
 import { placeText, repositoryText, stateText, usedText } from '../repository-text.ts'
@@ -37,8 +37,9 @@ function addLooks(repository: Command, context: CommandContext): void {
   repository
     .command('list')
     .description('list the repositories')
-    .action(async (_options: unknown, command: Command) => {
-      const all = await listRepositories(context)
+    .addOption(new Option('--type <type>', 'only of this type').choices(RepositoryType.options))
+    .action(async (filter: { type?: RepositoryType }, command: Command) => {
+      const all = await listRepositories(context, filter)
       show(context, command, all, () =>
         formatTable(
           ['id', 'name', 'type', 'place', 'used', 'state'],
@@ -66,9 +67,8 @@ function addLooks(repository: Command, context: CommandContext): void {
     .command('test <repository>')
     .description('try the place of a repository out: write, read, list and remove a small file')
     .action(async (wanted: string, _options: unknown, command: Command) => {
-      const { id } = await findRepository(context, wanted)
-      const params = { repositoryId: id }
-      const found = await (await context.client()).repositories.testRepository({ params })
+      const { params, repositories } = await findTarget(context, wanted)
+      const found = await repositories.testRepository({ params })
       show(context, command, found, () => testText(found))
     })
 }
@@ -113,9 +113,8 @@ async function update(
     ...((enable || disable) && { isEnabled: enable === true }),
     ...(Object.keys(limits).length > 0 && { limits }),
   }
-  const { id } = await findRepository(context, wanted)
-  const params = { repositoryId: id }
-  const changed = await (await context.client()).repositories.updateRepository({ params, body })
+  const { params, repositories } = await findTarget(context, wanted)
+  const changed = await repositories.updateRepository({ params, body })
   show(context, command, changed, () => repositoryText(changed))
 }
 

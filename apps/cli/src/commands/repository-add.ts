@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { type CreateRepositoryRequest, NewRepositoryPlace, type RepositoryTest } from '@sendense/contracts'
 import { type Command, Option } from 'commander'
 import type { z } from 'zod'
@@ -6,6 +5,7 @@ import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
 import { formatBytes, formatFields } from '../format.ts'
 import { parseChunkSize, parseLimit, parseNumber } from '../parse-size.ts'
+import { readFileText } from '../read-file-text.ts'
 import { readSecret } from '../read-secret.ts'
 import { repositoryText } from '../repository-text.ts'
 
@@ -91,7 +91,7 @@ function addObjectStorage(define: Define): void {
   define('s3 <name>', 'in a bucket of an S3-compatible object storage', async (_args, options) => ({
     ...{ type: 's3', endpoint: options.endpoint, region: options.region, bucket: options.bucket },
     ...{ prefix: options.prefix, accessKeyId: options.accessKey, virtualHosted: options.virtualHosted },
-    caPem: await fileText(options.caFile),
+    caPem: await readFileText(options.caFile),
     objectLock: objectLockOf(options),
   }))
     .requiredOption('--endpoint <url>', 'URL of the service')
@@ -110,7 +110,7 @@ function addObjectStorage(define: Define): void {
     'in a container of Azure Blob Storage',
     async ([account, container], options) => ({
       ...{ type: 'azure', account, container, prefix: options.prefix, endpoint: options.endpoint },
-      caPem: await fileText(options.caFile),
+      caPem: await readFileText(options.caFile),
     }),
   )
     .option('--prefix <path>', 'folder inside the container')
@@ -121,7 +121,7 @@ function addObjectStorage(define: Define): void {
 function addServers(define: Define): void {
   define('sftp <name> <host> <path>', 'in a folder of an SSH server', async ([host, path], options) => ({
     ...{ type: 'sftp', host, path, port: options.port, username: options.username, hostKey: options.hostKey },
-    privateKeyPem: await fileText(options.keyFile),
+    privateKeyPem: await readFileText(options.keyFile),
   }))
     .requiredOption('--username <name>', 'account on the server')
     .requiredOption('--key-file <path>', 'private key of the account')
@@ -222,13 +222,6 @@ function objectLockOf({ objectLock, objectLockDays }: Record<string, string | nu
     throw new CliError('usage', '--object-lock and --object-lock-days go together.')
   }
   return { mode: objectLock, days: objectLockDays }
-}
-
-async function fileText(path: string | undefined): Promise<string | undefined> {
-  if (path === undefined) return undefined
-  return readFile(path, 'utf8').catch(() => {
-    throw new CliError('usage', `The file ${path} cannot be read.`)
-  })
 }
 
 /** What a place says about itself. */

@@ -1,11 +1,11 @@
-import { readFile } from 'node:fs/promises'
 import type { RepositoryCredentials, repositoryMaintenanceRoutes } from '@sendense/contracts'
 import type { Command } from 'commander'
 import type { z } from 'zod'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
-import { findRepository } from '../find-repository.ts'
+import { findRepository, findTarget } from '../find-repository.ts'
 import { formatInstant, formatTable } from '../format.ts'
+import { readFileText } from '../read-file-text.ts'
 import { readSecret } from '../read-secret.ts'
 import { repositoryText } from '../repository-text.ts'
 
@@ -20,6 +20,7 @@ interface CredentialsOptions {
   accessKey?: string
   username?: string
   keyFile?: string
+  caFile?: string
   hostKey?: string
   certificate?: string
 }
@@ -31,7 +32,7 @@ export function addKeyCommands(repository: Command, context: CommandContext): vo
     .command('list <repository>')
     .description('list the keys of a repository')
     .action(async (wanted: string, _options: unknown, command: Command) => {
-      const { params, repositories } = await target(context, wanted)
+      const { params, repositories } = await findTarget(context, wanted)
       const found = await repositories.listRepositoryKeys({ params })
       show(context, command, found, () =>
         formatTable(
@@ -48,7 +49,7 @@ export function addKeyCommands(repository: Command, context: CommandContext): vo
   withPassword(keys.command('add <repository>'))
     .description('add a key, such as a recovery key that is kept on paper')
     .action(async (wanted: string, options: PasswordOptions, command: Command) => {
-      const { params, repositories } = await target(context, wanted)
+      const { params, repositories } = await findTarget(context, wanted)
       const body = await passwordBody(context, options)
       const added = await repositories.addRepositoryKey({ params, body })
       show(context, command, added, () => keyText(`Key ${added.keyId} was added.`, added.password))
@@ -56,7 +57,7 @@ export function addKeyCommands(repository: Command, context: CommandContext): vo
   withPassword(keys.command('change <repository>'))
     .description('change the password that the Hub opens a repository with; the old one ends')
     .action(async (wanted: string, options: PasswordOptions, command: Command) => {
-      const { params, repositories } = await target(context, wanted)
+      const { params, repositories } = await findTarget(context, wanted)
       const body = await passwordBody(context, options)
       const changed = await repositories.changeRepositoryPassword({ params, body })
       show(context, command, changed, () => keyText(changedText(changed), changed.password))
@@ -65,7 +66,7 @@ export function addKeyCommands(repository: Command, context: CommandContext): vo
     .command('remove <repository> <key>')
     .description('remove a key; neither the last one nor the one that the Hub uses')
     .action(async (wanted: string, keyId: string) => {
-      const { params, repositories } = await target(context, wanted)
+      const { params, repositories } = await findTarget(context, wanted)
       await repositories.removeRepositoryKey({ params: { ...params, keyId } })
       context.terminal.remark(`Removed key ${keyId}.`)
     })
@@ -82,6 +83,7 @@ function addCredentials(repository: Command, context: CommandContext): void {
     .option('--username <name>', 'smb, sftp, rest: new account')
     .option('--key-file <path>', 'sftp: new private key')
     .option('--host-key <key>', 'sftp: new public key of the server')
+    .option('--ca-file <path>', 's3, azure: new certificate of the authority of the server, PEM')
     .option('--certificate <sha256>', 'rest: new fingerprint of the certificate')
     .action(async (wanted: string, options: CredentialsOptions, command: Command) => {
       const { id, type } = await findRepository(context, wanted)
@@ -108,14 +110,23 @@ async function credentialsOf(
       return { type, ...account, password: await secret('Password of the account') }
     case 's3': {
       const key = accessKey === undefined ? {} : { accessKeyId: accessKey }
-      return { type, ...key, secretAccessKey: await secret('Secret access key') }
+      return {
+        type,
+        ...key,
+        caPem: await readFileText(options.caFile),
+        secretAccessKey: await secret('Secret access key'),
+      }
     }
     case 'azure':
-      return { type, accountKey: await secret('Key of the storage account') }
+      return {
+        type,
+        caPem: await readFileText(options.caFile),
+        accountKey: await secret('Key of the storage account'),
+      }
     case 'sftp': {
       if (options.keyFile === undefined)
         throw new CliError('usage', 'Give the new private key: --key-file <path>.')
-      const privateKeyPem = await readFile(options.keyFile, 'utf8')
+      const privateKeyPem = await readFileText(options.keyFile)
       return { type, ...account, privateKeyPem, ...(hostKey !== undefined && { hostKey }) }
     }
     case 'rest': {
@@ -147,10 +158,4 @@ function changedText({ keptKey }: ChangedPassword): string {
 function keyText(done: string, password: string | null): string {
   if (password === null) return done
   return `${done}\n\nPassword: ${password}\nKeep it safe: it is shown only now, and opens the repository without the Hub.`
-}
-
-async function target(context: CommandContext, wanted: string) {
-  const { id } = await findRepository(context, wanted)
-  const { repositories } = await context.client()
-  return { params: { repositoryId: id }, repositories }
 }

@@ -1,7 +1,8 @@
 import { type JobId, type PruneRepositoryRequest, VerifyScope } from '@sendense/contracts'
 import { type Command, Option } from 'commander'
 import { type CommandContext, show } from '../command-context.ts'
-import { findRepository } from '../find-repository.ts'
+import { findRepository, findTarget } from '../find-repository.ts'
+import { showStarted } from '../follow-job.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
 import { parseNumber, parseSize } from '../parse-size.ts'
 import { showReport } from '../report-text.ts'
@@ -26,7 +27,7 @@ export function addMaintenanceCommands(repository: Command, context: CommandCont
         options: { scope: VerifyScope; sample: number; wait: boolean },
         command: Command,
       ) => {
-        const { params, repositories } = await target(context, wanted)
+        const { params, repositories } = await findTarget(context, wanted)
         const body = { scope: options.scope, samplePercent: options.sample }
         const { jobId } = await repositories.verifyRepository({ params, body })
         await follow(context, command, jobId, options)
@@ -45,7 +46,7 @@ export function addMaintenanceCommands(repository: Command, context: CommandCont
         options: { dryRun?: boolean; from?: string; wait: boolean },
         command: Command,
       ) => {
-        const { params, repositories } = await target(context, wanted)
+        const { params, repositories } = await findTarget(context, wanted)
         const source = options.from === undefined ? undefined : await findRepository(context, options.from)
         const body = { dryRun: options.dryRun === true, ...(source && { sourceRepositoryId: source.id }) }
         const { jobId } = await repositories.repairRepository({ params, body })
@@ -75,7 +76,7 @@ function addPrune(repository: Command, context: CommandContext): void {
     .option('--repack-max <size>', 'how much is packed anew at most', parseSize)
     .option('--no-wait', 'return as soon as the job has started')
     .action(async (wanted: string, options: PruneOptions, command: Command) => {
-      const { params, repositories } = await target(context, wanted)
+      const { params, repositories } = await findTarget(context, wanted)
       const body: Partial<PruneRepositoryRequest> = {
         dryRun: options.dryRun === true,
         exclusive: options.exclusive === true,
@@ -94,7 +95,7 @@ function addLocks(repository: Command, context: CommandContext): void {
     .command('list <repository>')
     .description('list the locks on a repository')
     .action(async (wanted: string, _options: unknown, command: Command) => {
-      const { params, repositories } = await target(context, wanted)
+      const { params, repositories } = await findTarget(context, wanted)
       const found = await repositories.listRepositoryLocks({ params })
       show(context, command, found, () =>
         formatTable(
@@ -114,14 +115,14 @@ function addLocks(repository: Command, context: CommandContext): void {
     .command('remove-stale <repository>')
     .description('remove the locks whose holders are gone')
     .action(async (wanted: string, _options: unknown, command: Command) => {
-      const { params, repositories } = await target(context, wanted)
+      const { params, repositories } = await findTarget(context, wanted)
       const removed = await repositories.removeStaleLocks({ params })
       show(context, command, removed, () => `Removed ${removed.removedCount}.`)
     })
 }
 
 async function statistics(context: CommandContext, command: Command, wanted: string): Promise<void> {
-  const { params, repositories } = await target(context, wanted)
+  const { params, repositories } = await findTarget(context, wanted)
   const found = await repositories.getRepositoryStatistics({ params })
   const factor = (value: number | null) => (value === null ? '-' : `${value} : 1`)
   show(context, command, found, () =>
@@ -137,12 +138,6 @@ async function statistics(context: CommandContext, command: Command, wanted: str
   )
 }
 
-async function target(context: CommandContext, wanted: string) {
-  const { id } = await findRepository(context, wanted)
-  const { repositories } = await context.client()
-  return { params: { repositoryId: id }, repositories }
-}
-
 /** Waits for a job and shows what it found, or says how to follow it. */
 async function follow(
   context: CommandContext,
@@ -150,9 +145,6 @@ async function follow(
   jobId: JobId,
   { wait }: { wait: boolean },
 ): Promise<void> {
-  if (!wait) {
-    show(context, command, { jobId }, () => `Started. Follow it with: sendense jobs watch ${jobId}`)
-    return
-  }
+  if (!wait) return showStarted(context, command, { jobId })
   await showReport(context, command, jobId)
 }

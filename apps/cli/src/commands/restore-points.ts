@@ -3,10 +3,11 @@ import type { Command } from 'commander'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
 import { findRepository } from '../find-repository.ts'
-import { followJob } from '../follow-job.ts'
+import { followJob, showStarted } from '../follow-job.ts'
 import { formatInstant, formatTable } from '../format.ts'
 import { parseNumber } from '../parse-size.ts'
-import { backupTable, showStarted, toBackupId } from './backups.ts'
+import { parseTags } from '../parse-tags.ts'
+import { backupTable, toBackupId } from './backups.ts'
 import { findVm } from './vms.ts'
 
 type RuleOptions = { -readonly [K in keyof RetentionRules]?: number }
@@ -92,24 +93,15 @@ async function forget(context: CommandContext, command: Command, wanted: string,
     params: { repositoryId },
     body: {
       rules,
-      tags: Object.fromEntries((options.tag ?? []).map(toTag)),
+      tags: parseTags(options.tag),
       dryRun: options.dryRun === true,
       ...(vmIds.length > 0 && { vmIds }),
       ...(options.timeZone !== undefined && { timeZone: options.timeZone }),
     },
   })
-  if (!options.wait) {
-    show(context, command, { jobId }, () => `Started. Follow it with: sendense jobs watch ${jobId}`)
-    return
-  }
+  if (!options.wait) return showStarted(context, command, { jobId })
   const { result } = await followJob(context, command, jobId)
   show(context, command, result, () => reportText(ForgetReport.parse(result)))
-}
-
-function toTag(text: string): [string, string] {
-  const at = text.indexOf('=')
-  if (at < 1) throw new CliError('usage', `"${text}" is no label; give name=value.`)
-  return [text.slice(0, at), text.slice(at + 1)]
 }
 
 function reportText(report: ForgetReport): string {

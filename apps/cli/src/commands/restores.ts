@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { type CommandContext, show } from '../command-context.ts'
-import { followJob } from '../follow-job.ts'
+import { followJob, showStarted } from '../follow-job.ts'
 import { formatBytes } from '../format.ts'
-import { showStarted, toBackupId, toDiskKey } from './backups.ts'
+import { toBackupId, toDiskKey } from './backups.ts'
 
 interface RestoreOptions {
   disk: number

@@ -1,5 +1,5 @@
-import type { DiscoveredVm, Vm } from '@sendense/contracts'
-import type { Command } from 'commander'
+import { type DiscoveredVm, PowerState, type VcenterId, type Vm } from '@sendense/contracts'
+import { type Command, Option } from 'commander'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
 import { everyPage, findByName } from '../find-by-name.ts'
@@ -10,6 +10,12 @@ interface DiscoverOptions {
   nameContains?: string
   add?: string[]
   addAll?: boolean
+}
+
+interface ListOptions {
+  search?: string
+  vcenter?: string
+  power?: PowerState
 }
 
 /** `discover`, `vms list|show`. */
@@ -28,8 +34,14 @@ export function addVmCommands(program: Command, context: CommandContext): void {
     .command('list')
     .description('list the VMs')
     .option('--search <text>', 'only VMs whose name contains this')
-    .action(async ({ search }: { search?: string }, command: Command) => {
-      const found = await listVms(context, search)
+    .option('--vcenter <vcenter>', 'only VMs of this vCenter')
+    .addOption(new Option('--power <state>', 'only VMs in this power state').choices(PowerState.options))
+    .action(async ({ search, vcenter, power }: ListOptions, command: Command) => {
+      const found = await listVms(context, {
+        ...(search !== undefined && { search }),
+        ...(vcenter !== undefined && { vcenterId: (await findVcenter(context, vcenter)).id }),
+        ...(power !== undefined && { powerState: power }),
+      })
       show(context, command, found, () => vmTable(found))
     })
   vms
@@ -67,11 +79,12 @@ function chosen(found: readonly DiscoveredVm[], { add = [], addAll }: DiscoverOp
 }
 
 /** The VMs of the inventory, by name. */
-export async function listVms(context: CommandContext, search?: string): Promise<Vm[]> {
+export async function listVms(
+  context: CommandContext,
+  filter: { search?: string; vcenterId?: VcenterId; powerState?: PowerState } = {},
+): Promise<Vm[]> {
   const client = await context.client()
-  return everyPage(page =>
-    client.inventory.listVms({ query: { ...page, ...(search !== undefined && { search }) } }),
-  )
+  return everyPage(page => client.inventory.listVms({ query: { ...page, ...filter } }))
 }
 
 /** The VM of the inventory with this id or name. */

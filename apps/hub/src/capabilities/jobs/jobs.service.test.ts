@@ -75,6 +75,11 @@ function aDisk(readBytes: number, isDone = false): DiskProgress {
   return { diskKey: 2000, bytes, isDone }
 }
 
+test('a job that does not exist has no history', async () => {
+  const jobs = aHub(async () => ({}))
+  await expect(jobs.events(JobId.parse(newId()))).rejects.toMatchObject({ code: 'not-found' })
+})
+
 describe('a job that succeeds', () => {
   test('goes through its steps and keeps its result', async () => {
     const jobs = aHub(async ({ step, input }) => {

@@ -170,7 +170,8 @@ export class JobsService {
   }
 
   /** The history of a job, oldest first. */
-  events(jobId: JobId): Promise<JobEvent[]> {
+  async events(jobId: JobId): Promise<JobEvent[]> {
+    await this.#get(jobId)
     return this.#options.store.listEvents(jobId)
   }
 

@@ -1,10 +1,11 @@
 import {
   type DiskProgress,
+  type JobEvent as JobEventView,
   type JobStep as JobStepView,
   type Progress,
   sumOfBytes,
 } from '@sendense/contracts'
-import { isFinished, type Job, type JobStep } from './jobs.store.ts'
+import { isFinished, type Job, type JobEvent, type JobStep } from './jobs.store.ts'
 
 /** A job as the API shows it. */
 export function toProgress(job: Job, bytesPerSecond: number | null = null): Progress {
@@ -28,6 +29,11 @@ export function toProgress(job: Job, bytesPerSecond: number | null = null): Prog
     failure: job.failure,
     result: job.result,
   }
+}
+
+/** A line of the history of a job as the API shows it. */
+export function toEventView({ at, level, message }: JobEvent): JobEventView {
+  return { at: at.toISOString(), level, message }
 }
 
 /** The work is what has to be looked at; reading whole chunks may go beyond it. */
