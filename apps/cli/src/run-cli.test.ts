@@ -1,4 +1,4 @@
-import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from 'commander'
@@ -68,6 +68,32 @@ test('no secret can be given as an option: everybody on the machine would see it
   const secret = options(program).filter(flags => /secret|password|private|account-key/i.test(flags))
   expect(secret.length).toBeGreaterThan(5)
   for (const flags of secret) expect(flags).toMatch(/^--[a-z-]*(-stdin|-env <variable>)$/)
+})
+
+test('every command that a page of a problem advises exists', async () => {
+  const pages = join(import.meta.dirname, '../../../docs/problems')
+  const texts = await Promise.all((await readdir(pages)).map(name => readFile(join(pages, name), 'utf8')))
+  const advised = texts.flatMap(text =>
+    [...text.matchAll(/`sendense ([^`]+)`/g)].map(([, line]) => line ?? ''),
+  )
+  expect(advised.length).toBeGreaterThan(10)
+  for (const line of advised) {
+    let found: Command = buildProgram({} as never, '0.0.0')
+    for (const word of line.split(' ').filter(one => !one.startsWith('<'))) {
+      if (word.startsWith('--')) {
+        expect(
+          found.options.map(option => option.long),
+          line,
+        ).toContain(word)
+        continue
+      }
+      if (found.commands.length === 0) continue
+      const next = found.commands.find(one => one.name() === word)
+      expect(next, line).toBeDefined()
+      found = next as Command
+    }
+    expect(found.commands, line).toEqual([])
+  }
 })
 
 test('without a session the person is told to log in', async () => {
