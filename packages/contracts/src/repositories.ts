@@ -21,9 +21,11 @@ const Rate = z.int().min(64 * 1024)
 const LIMITS = {
   readBytesPerSecondMax: Rate.nullable().meta({ description: 'How fast the Hub reads from it at most' }),
   writeBytesPerSecondMax: Rate.nullable().meta({ description: 'How fast the Hub writes to it at most' }),
-  quotaBytes: Bytes.nullable().meta({ description: 'How much the repository may hold; more is refused' }),
+  quotaBytes: Bytes.nullable().meta({
+    description: 'How much the repository may hold; a backup ends before the file that would exceed it',
+  }),
   reserveBytes: Bytes.nullable().meta({
-    description: 'How much must stay free at its place; a backup that needs it is refused',
+    description: 'How much must stay free at its place; a backup ends before the file that would need it',
   }),
 }
 /** Null where nothing is limited. */

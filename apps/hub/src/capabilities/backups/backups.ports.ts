@@ -32,7 +32,7 @@ export interface BackupsPorts {
     openToWrite(id: RepositoryId): Promise<OpenRepository>
     /** The repository, if it is open now. */
     ifOpen(id: RepositoryId): Promise<Repository | undefined>
-    /** Until when a restore point is protected; null also when the repository is not open to be asked. */
+    /** Until when a restore point is protected. Fails when the repository is not open to be asked. */
     protectedUntil(id: RepositoryId, restorePointId: string): Promise<Date | null>
     /** Measures how much it holds, after that has changed; for whoever does not wait for it. */
     measureSoon(id: RepositoryId): void

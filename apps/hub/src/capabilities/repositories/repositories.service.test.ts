@@ -122,6 +122,15 @@ test('one in which nothing can be stored is open to be read, and says why to who
   expect(await service.openToWrite(repository.id)).toEqual(opened)
 })
 
+test('one that is not open does not pass for one that protects nothing', async () => {
+  const before = aService()
+  const { repository } = await create(before)
+  expect(await before.protectedUntil(repository.id, 'a point')).toBeNull()
+  await before.close()
+  const asked = aService().protectedUntil(repository.id, 'a point')
+  await expect(asked).rejects.toMatchObject({ code: 'repository-unavailable' })
+})
+
 test('many who open a repository at once share one', async () => {
   const before = aService()
   const { repository } = await create(before)

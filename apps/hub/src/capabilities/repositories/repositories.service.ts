@@ -160,11 +160,12 @@ export class RepositoriesService {
     return record && this.#options.opened.has(id) ? this.#options.opened.open(record) : undefined
   }
 
-  /** Until when a restore point is protected; null also when the repository is not open to be asked. */
+  /** Until when a restore point is protected. Fails when the repository is not open to be asked. */
   async protectedUntil(id: RepositoryId, restorePointId: string): Promise<Date | null> {
     const repository = await this.ifOpen(id)
-    const protection = await repository?.protection(restorePointId).catch(throwFromEngine)
-    return protection?.until ?? null
+    if (!repository)
+      throw new AppError('repository-unavailable', { detail: 'The repository is not open now' })
+    return (await repository.protection(restorePointId).catch(throwFromEngine))?.until ?? null
   }
 
   async find(id: RepositoryId): Promise<RepositoryRecord> {
