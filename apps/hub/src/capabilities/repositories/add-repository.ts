@@ -82,11 +82,11 @@ function recordOf(
   {
     known,
     newId,
-    ...opened
+    password,
+    formatId,
   }: { known: RepositoryRecord | undefined; newId: RepositoryId; password: string; formatId: string },
   { secrets, clock }: AddRepositoryOptions,
 ): RepositoryRecord {
-  const { password, formatId } = opened
   const id = known?.id ?? newId
   return {
     id,

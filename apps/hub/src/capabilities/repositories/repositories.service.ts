@@ -18,6 +18,7 @@ import type { SecretBox } from '../../platform/secrets/secret-box.ts'
 import type { JobsService } from '../jobs/index.ts'
 import { addRepository } from './add-repository.ts'
 import type { RepositoryMounts } from './mounts/repository-mounts.ts'
+import { OneByOne } from './one-by-one.ts'
 import type { OpenRepositories } from './open-repositories.ts'
 import { probe, probeShare } from './probe-place.ts'
 import { changedLimits, isMounted, reachPlace } from './reach-place.ts'
@@ -41,7 +42,7 @@ export interface RepositoriesOptions {
 /** Where restore points are kept. */
 export class RepositoriesService {
   readonly #options: RepositoriesOptions
-  #lastChange: Promise<unknown> = Promise.resolve()
+  readonly #changes = new OneByOne<'any repository'>()
 
   constructor(options: RepositoriesOptions) {
     this.#options = options
@@ -208,9 +209,7 @@ export class RepositoriesService {
 
   /** What was checked must still hold when it is done. */
   #oneByOne<T>(change: () => Promise<T>): Promise<T> {
-    const changed = this.#lastChange.then(change)
-    this.#lastChange = changed.catch(() => undefined)
-    return changed
+    return this.#changes.run('any repository', change)
   }
 
   async #changeOf(
