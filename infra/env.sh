@@ -5,8 +5,8 @@ SENDENSE_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 SENDENSE_CACHE="${SENDENSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sendense}"
 export SENDENSE_ROOT SENDENSE_CACHE
 
-# Rust and Go are often installed where only a login shell looks. Theirs go last: what is on PATH already wins.
-for sendense_dir in "$HOME/.cargo/bin" /usr/local/go/bin; do
+# Rust, Go and the tools of file systems are often where only a login shell looks. Theirs go last: what is on PATH already wins.
+for sendense_dir in "$HOME/.cargo/bin" /usr/local/go/bin /usr/sbin; do
   case ":$PATH:" in
     *":$sendense_dir:"*) ;;
     *) [ -d "$sendense_dir" ] && PATH="$PATH:$sendense_dir" ;;
