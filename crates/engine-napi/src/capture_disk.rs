@@ -198,5 +198,6 @@ fn target(target: CaptureTarget, grace_ms: Option<u32>) -> Result<Target> {
         capture_id: target.capture_id,
         ticket: target.ticket.into(),
         grace: grace_ms.map_or(Target::GRACE, |milliseconds| Duration::from_millis(milliseconds.into())),
+        patience: Target::PATIENCE,
     })
 }

@@ -15,6 +15,7 @@ use sendense_engine::{
     RestoreOptions, Secret, capture_disk,
 };
 use sendense_storage::MemoryStorage;
+use sendense_testkit::storage::{Fault, FaultyStorage};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -116,6 +117,27 @@ async fn what_was_stored_before_the_hub_went_away_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_waits_for_its_storage_is_not_taken_for_dead() {
+    let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    let lab = Lab::with_storage(storage.clone()).await;
+    // More than a repository keeps in memory while it is written.
+    let disk = noise(9, 400 * CHUNK_LEN);
+    let session = lab.begin().await;
+    session.begin_disk("2000", disk.len() as u64, None).await.unwrap();
+    let mut options = lab.options(&session, "2000", Areas::Whole);
+    options.target.patience = Duration::from_millis(300);
+    options.target.grace = Duration::from_millis(200);
+    // Longer than patience and grace together.
+    storage.break_at(0, Fault::SlowWrites(Duration::from_secs(2)));
+    let start = Instant::now();
+    capture(source(&disk), &options).await.unwrap();
+    assert!(start.elapsed() > Duration::from_secs(2), "the capture did not wait for the storage");
+    storage.repair();
+    let point = session.commit(commit_options()).await.unwrap();
+    assert!(lab.restore(&point, "2000").await == disk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn packs_of_a_hub_that_died_are_found_again() {
     let lab = Lab::new().await;
     let folder = lab.folder.path().join("repository");
@@ -141,7 +163,7 @@ async fn packs_of_a_hub_that_died_are_found_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_repository_ends_the_capture_and_lists_nothing() {
-    let lab = Lab::with_storage(MemoryStorage::with_total_bytes(24 << 20)).await;
+    let lab = Lab::with_storage(Arc::new(MemoryStorage::with_total_bytes(24 << 20))).await;
     let (small, large) = (noise(7, 4 * CHUNK_LEN), noise(8, 80 * CHUNK_LEN));
     let (_, point) = lab.back_up(&small, Areas::Whole, None).await;
     let session = lab.begin().await;

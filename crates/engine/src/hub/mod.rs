@@ -1,5 +1,6 @@
 //! The Hub's end of the data plane: a listener, and sessions that receive captures.
 
+mod answer;
 mod base_content;
 mod body_reader;
 mod capture_session;

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
+use super::answer::{Answer, AnswerBody, await_answer, sign_interval};
 use super::body_reader::BodyReader;
 use super::data_plane::Shared;
 use super::receive::receive_chunks;
@@ -38,18 +37,16 @@ enum Operation {
 
 /// Answers a request. The operation runs as a task of its session: a connection that breaks must not leave a chunk
 /// half stored.
-pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<AnswerBody> {
     let (head, body) = request.into_parts();
     match authorise(shared, &head) {
         Ok((session, target)) => match start(shared, &session, target, body) {
-            Ok(operation) => {
-                operation.await.unwrap_or_else(|error| problem(&Error::Internal(error.to_string())))
-            }
-            Err(error) => problem(&error),
+            Ok(operation) => await_answer(operation, sign_interval(&head.headers)).await,
+            Err(error) => problem(&error).into_response(),
         },
         Err(error) => {
             BodyReader::new(body, Vec::new(), shared.closing.clone()).drain().await;
-            problem(&error)
+            problem(&error).into_response()
         }
     }
 }
@@ -70,7 +67,7 @@ fn start(
     session: &Arc<Session>,
     target: Target,
     body: Incoming,
-) -> Result<JoinHandle<Response<Full<Bytes>>>> {
+) -> Result<JoinHandle<Answer>> {
     let body = BodyReader::new(body, session.rates(), session.ending());
     session.start(serve(Arc::clone(shared), Arc::clone(session), target, body))
 }
@@ -80,7 +77,7 @@ async fn serve(
     session: Arc<Session>,
     target: Target,
     mut body: BodyReader,
-) -> Response<Full<Bytes>> {
+) -> Answer {
     match operate(&shared, &session, &target, &mut body).await {
         Ok(answer) => answer,
         Err(error) => {
@@ -95,7 +92,7 @@ async fn operate(
     session: &Session,
     target: &Target,
     body: &mut BodyReader,
-) -> Result<Response<Full<Bytes>>> {
+) -> Result<Answer> {
     let disk = session.disk(&target.disk_key)?;
     match target.operation {
         Operation::Open => {
@@ -106,7 +103,7 @@ async fn operate(
             body.limit(OFFER_BYTES_MAX)?;
             let offer = Offer::decode(&body.rest().await?)?;
             let answer = session.offer(&disk, &offer)?;
-            Ok(response(StatusCode::OK, BINARY_TYPE, answer.encode()))
+            Ok(Answer { status: StatusCode::OK, content_type: BINARY_TYPE, body: answer.encode() })
         }
         Operation::Chunks => json(&receive_chunks(shared, session, &disk, body).await?),
         Operation::Finish => {
@@ -147,13 +144,13 @@ async fn read_json<T: DeserializeOwned>(body: &mut BodyReader) -> Result<T> {
     serde_json::from_slice(&body.rest().await?).map_err(|_| Malformed::Field("body").into())
 }
 
-fn json(message: &impl serde::Serialize) -> Result<Response<Full<Bytes>>> {
+fn json(message: &impl serde::Serialize) -> Result<Answer> {
     let text = serde_json::to_vec(message).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(response(StatusCode::OK, JSON_TYPE, text.into()))
+    Ok(Answer { status: StatusCode::OK, content_type: JSON_TYPE, body: text.into() })
 }
 
 /// The answer to an error. What is a bug of ours is named so, and not described.
-fn problem(error: &Error) -> Response<Full<Bytes>> {
+pub(super) fn problem(error: &Error) -> Answer {
     let code = error.code();
     let detail = if code == Code::Internal { String::new() } else { error.full_text() };
     let problem = Problem {
@@ -163,12 +160,9 @@ fn problem(error: &Error) -> Response<Full<Bytes>> {
         code: code.as_str().to_owned(),
     };
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response(status, PROBLEM_TYPE, serde_json::to_vec(&problem).unwrap_or_default().into())
-}
-
-fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+    Answer {
+        status,
+        content_type: PROBLEM_TYPE,
+        body: serde_json::to_vec(&problem).unwrap_or_default().into(),
+    }
 }

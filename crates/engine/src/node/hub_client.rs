@@ -22,14 +22,12 @@ use super::upload_body::UploadBody;
 use crate::tls;
 use crate::wire::{
     self, Accepted, Answer, BINARY_TYPE, ChunksHeader, Finish, Finished, FrameHeader, JSON_TYPE, Malformed,
-    Offer, Open, Opened, Problem,
+    LATE_TYPE, LateAnswer, Offer, Open, Opened, PATIENCE_HEADER, Problem,
 };
 use crate::{Code, Error, Result};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request may go without a sign of life. Longer than a Hub with a low rate limit pauses.
-const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Answers are small; a longer one is not ours.
@@ -50,11 +48,15 @@ pub struct Target {
     pub ticket: Zeroizing<String>,
     /// How long the Hub may be away.
     pub grace: Duration,
+    /// How long a request may go without a sign of life. One that waits for its storage gives some.
+    pub patience: Duration,
 }
 
 impl Target {
-    /// Usual patience: a Hub that is restarted is back by then.
+    /// The usual grace: a Hub that is restarted is back by then.
     pub const GRACE: Duration = Duration::from_mins(1);
+    /// The usual patience: longer than a Hub with a low rate limit pauses.
+    pub const PATIENCE: Duration = Duration::from_mins(1);
 }
 
 /// A frame ready to be sent.
@@ -72,6 +74,7 @@ pub(crate) struct HubClient {
     disk_key: String,
     authorization: HeaderValue,
     grace: Duration,
+    patience: Duration,
 }
 
 impl HubClient {
@@ -91,6 +94,7 @@ impl HubClient {
             disk_key: disk_key.to_owned(),
             authorization,
             grace: target.grace,
+            patience: target.patience,
         })
     }
 
@@ -144,22 +148,23 @@ impl HubClient {
         content_type: &'static str,
         pieces: &[Bytes],
     ) -> Result<Bytes, Failure> {
-        let taken = Arc::new(AtomicU64::new(0));
+        let moved = Arc::new(AtomicU64::new(0));
         let path = wire::disk_path(&self.capture_id, &self.disk_key, operation);
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("https://{}{path}", self.authority))
             .header(AUTHORIZATION, self.authorization.clone())
             .header(CONTENT_TYPE, content_type)
-            .body(UploadBody::new(pieces, taken.clone()))
+            .header(PATIENCE_HEADER, self.patience.as_millis().to_string())
+            .body(UploadBody::new(pieces, moved.clone()))
             .map_err(|error| Error::Request(format!("The Hub's address is not valid: {error}")))?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(Failure::of_connection)?;
-            read_answer(response).await
+            read_answer(response, &moved).await
         };
         tokio::select! {
             answer = exchange => answer,
-            () = stalled(&taken) => Err(Failure::Temporary("The connection is silent".into())),
+            () = stalled(&moved, self.patience) => Err(Failure::Temporary("The connection is silent".into())),
         }
     }
 }
@@ -187,10 +192,16 @@ impl From<Error> for Failure {
     }
 }
 
-async fn read_answer(response: Response<Incoming>) -> Result<Bytes, Failure> {
+/// The whole answer. What arrives of it counts as a move of the request.
+async fn read_answer(response: Response<Incoming>, moved: &AtomicU64) -> Result<Bytes, Failure> {
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-    let body = body.collect().await.map_err(Failure::Temporary)?.to_bytes();
+    let is_late = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == LATE_TYPE);
+    let body = response.into_body().map_frame(|frame| {
+        moved.fetch_add(1, Ordering::Relaxed);
+        frame
+    });
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(Failure::Temporary)?.to_bytes();
+    let (status, body) = if is_late { late_answer(&body)? } else { (status, body) };
     if status == StatusCode::OK {
         return Ok(body);
     }
@@ -209,16 +220,24 @@ async fn read_answer(response: Response<Incoming>) -> Result<Bytes, Failure> {
     }
 }
 
-/// Returns when a request has not moved for [`STALL_TIMEOUT`].
-async fn stalled(taken: &AtomicU64) {
+/// The answer behind the signs of life. They may also be all that the Hub could still say.
+fn late_answer(body: &Bytes) -> Result<(StatusCode, Bytes), Failure> {
+    let temporary = |malformed: Malformed| Failure::Temporary(malformed.into());
+    let LateAnswer { status, body } = LateAnswer::decode(body).map_err(temporary)?;
+    let status = StatusCode::from_u16(status).map_err(|_| temporary(Malformed::Field("late answer")))?;
+    Ok((status, body))
+}
+
+/// Returns when a request has not moved for so long.
+async fn stalled(moved: &AtomicU64, patience: Duration) {
     let mut before = u64::MAX;
     loop {
-        let now = taken.load(Ordering::Relaxed);
+        let now = moved.load(Ordering::Relaxed);
         if now == before {
             return;
         }
         before = now;
-        sleep(STALL_TIMEOUT).await;
+        sleep(patience).await;
     }
 }
 

@@ -14,14 +14,14 @@ use hyper::body::{Body, Frame, SizeHint};
 pub(super) struct UploadBody {
     pieces: VecDeque<Bytes>,
     left_bytes: u64,
-    /// How many pieces were taken to be sent: tells a slow request from a dead one.
-    taken: Arc<AtomicU64>,
+    /// Counts the pieces that were taken to be sent: tells a slow request from a dead one.
+    moved: Arc<AtomicU64>,
 }
 
 impl UploadBody {
-    pub(super) fn new(pieces: &[Bytes], taken: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(pieces: &[Bytes], moved: Arc<AtomicU64>) -> Self {
         let left_bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces: pieces.iter().cloned().collect(), left_bytes, taken }
+        Self { pieces: pieces.iter().cloned().collect(), left_bytes, moved }
     }
 }
 
@@ -35,7 +35,7 @@ impl Body for UploadBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(piece) = self.pieces.pop_front() else { return Poll::Ready(None) };
         self.left_bytes -= piece.len() as u64;
-        self.taken.fetch_add(1, Ordering::Relaxed);
+        self.moved.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -3,10 +3,12 @@
 
 mod chunks;
 mod cursor;
+mod late;
 mod messages;
 mod offer;
 
 pub use chunks::{CHUNKS_HEADER_BYTES, ChunksHeader, Codec, FRAME_HEADER_BYTES, FrameHeader};
+pub use late::{LATE_TYPE, LateAnswer, PATIENCE_HEADER, SIGN_OF_LIFE};
 pub use messages::{Accepted, Coverage, Finish, Finished, Open, Opened, Problem};
 pub use offer::{Answer, Entry, Offer, ZeroRun};
 
@@ -86,6 +88,7 @@ mod tests {
             let _ = Answer::decode(&body, body.len());
             let _ = ChunksHeader::decode(&body);
             let _ = FrameHeader::decode(&body);
+            let _ = LateAnswer::decode(&body.into());
         }
 
         #[test]

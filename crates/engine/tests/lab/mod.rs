@@ -14,7 +14,7 @@ use sendense_engine::{
     RestoreOptions, Result, Target, TextFile, capture_disk,
 };
 use sendense_repo::{InitOptions, Kdf, Secret};
-use sendense_storage::MemoryStorage;
+use sendense_storage::{MemoryStorage, Storage};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const CHUNK_BYTES: u32 = 512 << 10;
@@ -31,11 +31,10 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) async fn new() -> Self {
-        Self::with_storage(MemoryStorage::new()).await
+        Self::with_storage(Arc::new(MemoryStorage::new())).await
     }
 
-    pub(crate) async fn with_storage(storage: MemoryStorage) -> Self {
-        let storage = Arc::new(storage);
+    pub(crate) async fn with_storage(storage: Arc<dyn Storage>) -> Self {
         let init = InitOptions { kdf: Kdf::Fixed { log_n: 10, r: 8, p: 1 }, ..InitOptions::default() };
         let repository =
             sendense_repo::Repository::init(storage, &Secret::new("password"), init).await.unwrap();
@@ -68,6 +67,7 @@ impl Lab {
             capture_id: session.id().into(),
             ticket: session.ticket().to_owned().into(),
             grace: Duration::from_secs(5),
+            patience: Target::PATIENCE,
         }
     }
 

@@ -19,6 +19,8 @@ pub enum Fault {
     LoseAnswer,
     /// This one operation takes so much longer.
     Slow(Duration),
+    /// From here on every write takes so much longer.
+    SlowWrites(Duration),
     /// This operation and the following ones, so many in all, fail like a server that is overloaded: a temporary
     /// error, and nothing was done.
     Overload {
@@ -59,6 +61,7 @@ struct State {
     plan: Option<(usize, Fault)>,
     is_dead: bool,
     is_full: bool,
+    write_delay: Option<Duration>,
 }
 
 /// What the state decided for one operation.
@@ -124,6 +127,7 @@ impl FaultyStorage {
         });
         match fault {
             Some(Fault::NoSpace) => state.is_full = true,
+            Some(Fault::SlowWrites(delay)) => state.write_delay = Some(delay),
             Some(Fault::CrashBefore | Fault::CrashAfter | Fault::Tear { .. }) => state.is_dead = true,
             _ => {}
         }
@@ -138,7 +142,10 @@ impl FaultyStorage {
             _ if state.is_full && verb == Verb::Write => {
                 Verdict::Refuse(Error::new(ErrorKind::NoSpace, "write", "a planned lack of room"))
             }
-            _ => Verdict::Go,
+            _ => match state.write_delay {
+                Some(delay) if verb == Verb::Write => Verdict::WaitThenGo(delay),
+                _ => Verdict::Go,
+            },
         }
     }
 
