@@ -1,12 +1,10 @@
 //! A bound on size.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::{
@@ -29,27 +27,28 @@ pub struct GuardLimits {
 /// Refuses packs that would go beyond a quota ([`ErrorKind::QuotaExceeded`]) or into a reserve
 /// ([`ErrorKind::ReserveReached`]).
 ///
-/// Everything else is let through: index files, restore points, locks and keys are small, and without them neither a
-/// commit could end what it began nor a prune make room. That is what the reserve is for: a place that is really full
-/// cannot even be cleaned up.
+/// Everything else is let through, and waits for no count: index files, restore points, locks and keys are small, and
+/// without them neither a commit could end what it began nor a prune make room. That is what the reserve is for: a
+/// place that is really full cannot even be cleaned up.
 #[derive(Debug)]
 pub struct Guard {
     inner: Arc<dyn Storage>,
     limits: GuardLimits,
+    /// Never held while the place is asked.
     usage: Mutex<Usage>,
-    /// Bytes of writes that have begun and not ended: a count may or may not see them.
-    in_flight_bytes: AtomicU64,
+    /// Held while the place is asked, so that all who need the same answer wait for one.
+    asking: tokio::sync::Mutex<()>,
 }
 
 /// A write that has begun, until it is dropped.
 struct InFlight<'a> {
-    sum: &'a AtomicU64,
+    guard: &'a Guard,
     bytes: u64,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.sum.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.guard.usage().in_flight_bytes -= self.bytes;
     }
 }
 
@@ -57,24 +56,70 @@ impl Drop for InFlight<'_> {
 struct Usage {
     /// Bytes of all files, as counted and with what was written since.
     used: Option<Sample>,
-    /// Free bytes of the place, without what was written since.
+    /// Free bytes of the place, without what was written since; the largest number where the place cannot tell.
     free: Option<Sample>,
+    /// Bytes of writes that have begun and not ended: a count may or may not see them.
+    in_flight_bytes: u64,
+    /// Bytes of all writes that have ended.
+    written_bytes: u64,
+    removals: u64,
+    /// Numbers the samples in the order in which they were begun.
+    samples: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     bytes: u64,
-    /// When it was taken; `None` after a removal, which makes every sample old.
-    at: Option<Instant>,
+    number: u64,
+    begun: Instant,
+    /// Something was removed since it was begun, which makes it too large, or too small.
+    is_outdated: bool,
 }
 
 impl Sample {
-    fn now(bytes: u64) -> Self {
-        Self { bytes, at: Some(Instant::now()) }
+    /// Whether whoever was there when there were only `asked` samples should have another one taken.
+    fn is_old_for(self, asked: u64) -> bool {
+        self.number <= asked && (self.is_outdated || self.begun.elapsed() >= BELIEVED)
+    }
+}
+
+/// What the place can be asked for.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    Used,
+    Free,
+}
+
+impl Usage {
+    fn sample(&mut self, question: Question) -> &mut Option<Sample> {
+        match question {
+            Question::Used => &mut self.used,
+            Question::Free => &mut self.free,
+        }
     }
 
-    fn is_old(self) -> bool {
-        self.at.is_none_or(|at| at.elapsed() >= BELIEVED)
+    /// Whether so many bytes may be written; or what has to be asked before that can be said.
+    fn judge(&self, limits: &GuardLimits, len: u64, asked: u64) -> Result<Option<Question>> {
+        if let Some(quota) = limits.quota_bytes {
+            let Some(used) = self.used else { return Ok(Some(Question::Used)) };
+            if used.bytes + self.in_flight_bytes + len > quota {
+                if used.is_old_for(asked) {
+                    return Ok(Some(Question::Used));
+                }
+                let message = format!("{} of {quota} bytes of its quota are used", used.bytes);
+                return Err(Error::new(ErrorKind::QuotaExceeded, "write", message));
+            }
+        }
+        if let Some(reserve) = limits.reserve_bytes {
+            let Some(free) = self.free.filter(|free| !free.is_old_for(asked)) else {
+                return Ok(Some(Question::Free));
+            };
+            if free.bytes < reserve.saturating_add(self.in_flight_bytes + len) {
+                let message = format!("{} bytes are free, and {reserve} must stay so", free.bytes);
+                return Err(Error::new(ErrorKind::ReserveReached, "write", message));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -82,83 +127,88 @@ impl Guard {
     /// Wraps `inner`. What it holds already is counted before the first pack is written.
     #[must_use]
     pub fn new(inner: Arc<dyn Storage>, limits: GuardLimits) -> Self {
-        Self { inner, limits, usage: Mutex::default(), in_flight_bytes: AtomicU64::new(0) }
+        Self { inner, limits, usage: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    }
+
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure that so many bytes may be written, and reserves them.
     async fn admit(&self, kind: FileKind, len: u64) -> Result<InFlight<'_>> {
-        let mut usage = self.usage.lock().await;
-        if kind == FileKind::Pack {
-            self.check_quota(&mut usage, len).await?;
-            self.check_reserve(&mut usage, len).await?;
+        let asked = self.usage().samples;
+        loop {
+            let question = {
+                let mut usage = self.usage();
+                let question = match kind {
+                    FileKind::Pack => usage.judge(&self.limits, len, asked)?,
+                    _ => None,
+                };
+                let Some(question) = question else {
+                    // Under the same lock, so that nobody else is admitted for the same bytes.
+                    usage.in_flight_bytes += len;
+                    return Ok(InFlight { guard: self, bytes: len });
+                };
+                question
+            };
+            self.ask(question, asked).await?;
         }
-        // Under the lock, so that nobody else is admitted for the same bytes.
-        self.in_flight_bytes.fetch_add(len, Ordering::Relaxed);
-        Ok(InFlight { sum: &self.in_flight_bytes, bytes: len })
     }
 
-    async fn check_quota(&self, usage: &mut Usage, len: u64) -> Result<()> {
-        let Some(quota) = self.limits.quota_bytes else { return Ok(()) };
-        let exceeds = |used: Sample| used.bytes + self.in_flight() + len > quota;
-        let mut used = self.used(usage).await?;
-        if exceeds(used) && used.is_old() {
-            usage.used = None;
-            used = self.used(usage).await?;
-        }
-        if exceeds(used) {
-            let message = format!("{} of {quota} bytes of its quota are used", used.bytes);
-            return Err(Error::new(ErrorKind::QuotaExceeded, "write", message));
-        }
-        Ok(())
+    /// Takes a sample, unless somebody has begun one since there were `asked` of them.
+    async fn ask(&self, question: Question, asked: u64) -> Result<Sample> {
+        let _one_at_a_time = self.asking.lock().await;
+        let (number, written_before, removals_before) = {
+            let mut usage = self.usage();
+            if let Some(sample) = usage.sample(question).filter(|sample| sample.number > asked) {
+                return Ok(sample);
+            }
+            usage.samples += 1;
+            (usage.samples, usage.written_bytes, usage.removals)
+        };
+        let begun = Instant::now();
+        let bytes = match question {
+            Question::Used => self.count().await?,
+            Question::Free => self.inner.capacity().await?.map_or(u64::MAX, |capacity| capacity.free_bytes),
+        };
+        let mut usage = self.usage();
+        // Whether it saw what was written meanwhile is not known.
+        let written = usage.written_bytes - written_before;
+        let bytes = match question {
+            Question::Used => bytes + written,
+            Question::Free => bytes.saturating_sub(written),
+        };
+        let is_outdated = usage.removals != removals_before;
+        Ok(*usage.sample(question).insert(Sample { bytes, number, begun, is_outdated }))
     }
 
-    async fn check_reserve(&self, usage: &mut Usage, len: u64) -> Result<()> {
-        let Some(reserve) = self.limits.reserve_bytes else { return Ok(()) };
-        let Some(mut free) = self.free(usage).await? else { return Ok(()) };
-        if free.is_old() {
-            usage.free = None;
-            let Some(fresh) = self.free(usage).await? else { return Ok(()) };
-            free = fresh;
-        }
-        if free.bytes < reserve.saturating_add(self.in_flight() + len) {
-            let message = format!("{} bytes are free, and {reserve} must stay so", free.bytes);
-            return Err(Error::new(ErrorKind::ReserveReached, "write", message));
-        }
-        Ok(())
-    }
-
-    async fn used(&self, usage: &mut Usage) -> Result<Sample> {
-        if let Some(used) = usage.used {
-            return Ok(used);
-        }
+    async fn count(&self) -> Result<u64> {
         let mut bytes = 0;
         for kind in FileKind::ALL {
             bytes += self.inner.list(kind).await?.iter().map(|file| file.size_bytes).sum::<u64>();
         }
-        Ok(*usage.used.insert(Sample::now(bytes)))
-    }
-
-    async fn free(&self, usage: &mut Usage) -> Result<Option<Sample>> {
-        if usage.free.is_some() {
-            return Ok(usage.free);
-        }
-        let capacity = self.inner.capacity().await?;
-        usage.free = capacity.map(|capacity| Sample::now(capacity.free_bytes));
-        Ok(usage.free)
-    }
-
-    fn in_flight(&self) -> u64 {
-        self.in_flight_bytes.load(Ordering::Relaxed)
+        Ok(bytes)
     }
 
     /// The place has so many bytes more.
-    async fn add(&self, len: u64) {
-        let mut usage = self.usage.lock().await;
+    fn add(&self, len: u64) {
+        let mut usage = self.usage();
+        usage.written_bytes += len;
         if let Some(used) = &mut usage.used {
             used.bytes += len;
         }
         if let Some(free) = &mut usage.free {
             free.bytes = free.bytes.saturating_sub(len);
+        }
+    }
+
+    fn outdate(&self) {
+        let mut usage = self.usage();
+        usage.removals += 1;
+        for question in [Question::Used, Question::Free] {
+            if let Some(sample) = usage.sample(question) {
+                sample.is_outdated = true;
+            }
         }
     }
 }
@@ -193,17 +243,13 @@ impl Storage for Guard {
         let len = content.len() as u64;
         let _in_flight = self.admit(kind, len).await.map_err(|error| error.with_file(kind, id))?;
         self.inner.write(kind, id, content).await?;
-        self.add(len).await;
+        self.add(len);
         Ok(())
     }
 
     async fn remove(&self, kind: FileKind, id: &FileId) -> Result<()> {
         self.inner.remove(kind, id).await?;
-        let mut usage = self.usage.lock().await;
-        let Usage { used, free } = &mut *usage;
-        for sample in [used, free].into_iter().flatten() {
-            sample.at = None;
-        }
+        self.outdate();
         Ok(())
     }
 
@@ -214,7 +260,11 @@ impl Storage for Guard {
             Capacity { free_bytes: place.free_bytes.saturating_sub(reserve), ..place }
         });
         let Some(quota) = self.limits.quota_bytes else { return Ok(place) };
-        let used = self.used(&mut *self.usage.lock().await).await?.bytes;
+        let counted = self.usage().used;
+        let used = match counted {
+            Some(used) => used.bytes,
+            None => self.ask(Question::Used, 0).await?.bytes,
+        };
         let (total, free) = place.map_or((quota, quota), |place| (place.total_bytes, place.free_bytes));
         Ok(Some(Capacity { total_bytes: quota.min(total), free_bytes: quota.saturating_sub(used).min(free) }))
     }

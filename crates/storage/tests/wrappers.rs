@@ -199,7 +199,44 @@ async fn a_reserve_stays_free_for_what_must_be_finished() {
 
 #[tokio::test]
 async fn a_reserve_where_nobody_knows_the_free_space_is_no_limit() {
-    let limits = GuardLimits { quota_bytes: None, reserve_bytes: Some(u64::MAX) };
+    let limits = GuardLimits { quota_bytes: None, reserve_bytes: Some(1 << 60) };
     let storage = Guard::new(Arc::new(MemoryStorage::new()), limits);
     storage.write(FileKind::Pack, &id(1), bytes(700)).await.unwrap();
+    storage.write(FileKind::Pack, &id(2), bytes(700)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_written_while_a_large_place_is_counted() {
+    let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    faulty.break_at(0, Fault::Slow(Duration::from_hours(1)));
+    let storage = Guard::new(faulty.clone(), quota(1000));
+    let pack = id(1);
+    let mut counted = std::pin::pin!(storage.write(FileKind::Pack, &pack, bytes(700)));
+    let lock = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        storage.write(FileKind::Lock, &id(2), bytes(10)).await.unwrap();
+        storage.remove(FileKind::Lock, &id(2)).await.unwrap();
+    };
+    tokio::select! {
+        _ = &mut counted => panic!("the place was counted at once"),
+        () = lock => {}
+    }
+    counted.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_writers_that_need_a_count_share_one() {
+    let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    let storage = Arc::new(Guard::new(faulty.clone(), quota(1000)));
+    storage.write(FileKind::Pack, &id(1), bytes(1000)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    faulty.repair();
+    let writers = (2..10).map(|number| {
+        let storage = Arc::clone(&storage);
+        tokio::spawn(async move { storage.write(FileKind::Pack, &id(number), bytes(1)).await.is_ok() })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        assert!(!writer.await.unwrap());
+    }
+    assert_eq!(faulty.journal().len(), FileKind::ALL.len(), "one listing of each kind");
 }
