@@ -51,6 +51,23 @@ async fn a_repository_server_is_tried_out_before_and_after_there_is_a_repository
     assert_eq!(repository.locks().await.unwrap().len(), 0, "the test of the place has left something");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_connections_and_says_nothing_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = RepositoryPlace::Rest(RestPlace {
+        url: format!("http://{}/vault/", silent.local_addr().unwrap()),
+        username: "hub".into(),
+        password: Secret::new(PASSWORD),
+        certificate_sha256: None,
+    });
+    let probed = probe_place(&place).await.unwrap_err();
+    assert!(probed.full_text().contains("no answer within"), "{}", probed.full_text());
+    let (limits, secret) = (RepositoryLimits::default(), Secret::new("password"));
+    let opened = sendense_engine::Repository::open(&place, &limits, &secret).await.err().unwrap();
+    assert_eq!(opened.code(), Code::RepositoryUnavailable);
+    assert!(opened.full_text().contains("no answer within"), "{}", opened.full_text());
+}
+
 #[tokio::test]
 async fn a_wrong_password_and_a_server_that_is_not_there_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Capacity, FileEntry, FileId, FileKind, Protection, ProtectionPolicy, Result, Storage};
+use crate::{Capacity, Error, FileEntry, FileId, FileKind, Protection, ProtectionPolicy, Result, Storage};
 
 /// When to try again, and when to give up.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,31 @@ impl RetryPolicy {
         let doubled = self.first_wait.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
         doubled.min(self.wait_max).mul_f64(rand::random_range(0.5..=1.0))
     }
+
+    /// Does something again while it fails for a reason that may pass, as `is_temporary` tells. The last error is
+    /// returned as it is.
+    ///
+    /// # Errors
+    /// That of the last try.
+    pub async fn repeat<T, E, F>(
+        &self,
+        operation: impl Fn() -> F,
+        is_temporary: impl Fn(&E) -> bool,
+    ) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match operation().await {
+                Err(error) if is_temporary(&error) && attempt < self.attempts_max => {
+                    tokio::time::sleep(self.wait_after(attempt)).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
 }
 
 /// Repeats what failed for a temporary reason. An error that comes out is final: nobody above repeats.
@@ -53,16 +78,7 @@ impl Retry {
     where
         F: Future<Output = Result<T>>,
     {
-        let mut attempt = 1;
-        loop {
-            match operation().await {
-                Err(error) if error.is_temporary() && attempt < self.policy.attempts_max => {
-                    tokio::time::sleep(self.policy.wait_after(attempt)).await;
-                    attempt += 1;
-                }
-                result => return result.map_err(crate::Error::persistent),
-            }
-        }
+        self.policy.repeat(operation, Error::is_temporary).await.map_err(Error::persistent)
     }
 }
 
