@@ -54,6 +54,7 @@ impl RestPlace {
             is_empty: tried.as_ref().is_none_or(|tried| tried.is_empty),
             capacity: storage.capacity().await.map_err(sendense_repo::Error::from)?,
             latency: tried.map_or(connected, |tried| tried.latency),
+            is_durable: true,
             clock_skew_ms: storage.clock_ahead_ms(),
             object_lock: Some(ObjectLockProbe {
                 is_enabled: protection.is_some(),

@@ -45,6 +45,7 @@ impl SftpPlace {
             is_empty: tried.is_empty,
             capacity: storage.capacity().await.map_err(sendense_repo::Error::from)?,
             latency: tried.latency,
+            is_durable: tried.is_durable,
             clock_skew_ms: None,
             object_lock: None,
         })

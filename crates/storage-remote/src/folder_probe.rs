@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sendense_storage::{Capacity, Error, ErrorKind, LocalStorage, Result, Storage};
+use sendense_storage::{Capacity, Error, ErrorKind, LocalStorage, Result, Storage, temporary_name};
 
-use crate::place_probe::{PROBE_TEXT, PlaceProbe, probe_name};
+use crate::place_probe::{PROBE_TEXT, PlaceProbe};
 
 const OPERATION: &str = "probe";
 
@@ -27,7 +27,15 @@ pub async fn probe_folder(path: &Path) -> Result<PlaceProbe> {
     let storage = LocalStorage::open(path).await?;
     let capacity: Option<Capacity> = storage.capacity().await?;
     let is_repository = storage.is_initialised().await?;
-    Ok(PlaceProbe { is_repository, is_empty, capacity, latency, clock_skew_ms: None, object_lock: None })
+    Ok(PlaceProbe {
+        is_repository,
+        is_empty,
+        capacity,
+        latency,
+        is_durable: true,
+        clock_skew_ms: None,
+        object_lock: None,
+    })
 }
 
 /// Removed also where a step in the middle fails.
@@ -46,7 +54,7 @@ fn try_folder(folder: &Path) -> io::Result<Option<(bool, Duration)>> {
         return Ok(None);
     }
     let is_empty = fs::read_dir(folder)?.next().is_none();
-    let name = probe_name();
+    let name = temporary_name();
     let probe = ProbeFile(folder.join(&name));
     let start = Instant::now();
     let mut file = fs::File::create_new(&probe.0)?;

@@ -19,6 +19,8 @@ pub struct PlaceProbe {
     pub capacity: Option<Capacity>,
     /// How long the fastest of the answers took.
     pub latency: Duration,
+    /// Whether the place can be told to make a file durable before it says that the file is written.
+    pub is_durable: bool,
     /// By how much the place's clock is ahead of ours, in milliseconds, where the place tells the time.
     pub clock_skew_ms: Option<i64>,
     /// Object lock, where the place has such a thing.

@@ -9,6 +9,7 @@ mod failure;
 mod files;
 mod key_folder;
 mod layout;
+mod leftovers;
 mod session;
 mod ssh;
 mod trial;
@@ -25,6 +26,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use connection::Connection;
 use failure::{Failure, Outcome};
 use layout::Layout;
+use leftovers::sweep;
 use sendense_storage::{Capacity, Error, ErrorKind, FileEntry, FileId, FileKind, Result, Secret, Storage};
 use session::Session;
 use ssh::Destination;
@@ -240,6 +242,7 @@ async fn list_packs(session: &Session, data: &str) -> Outcome<Vec<FileEntry>> {
 
 async fn list_folder(session: &Session, folder: String) -> Outcome<Vec<FileEntry>> {
     let entries = session.read_directory(&folder).await?;
+    sweep(session, &folder, &entries).await;
     let mut files = Vec::new();
     for entry in entries {
         // What is named otherwise is no file of a repository.

@@ -6,6 +6,8 @@ use sendense_storage::{ErrorKind, Result};
 
 use crate::SftpStorage;
 use crate::failure::{Failure, Outcome};
+use crate::files::FSYNC;
+use crate::leftovers::{probe_name, sweep};
 use crate::session::Session;
 
 const TEXT: &[u8] = b"This file was made by a test of the place and may be removed.\n";
@@ -17,6 +19,9 @@ pub struct FolderTrial {
     pub is_empty: bool,
     /// How long the writing took.
     pub latency: Duration,
+    /// Whether the server can be told to make a file durable. Where it cannot, a power failure of the server may take
+    /// what was written last.
+    pub is_durable: bool,
 }
 
 impl SftpStorage {
@@ -35,13 +40,16 @@ impl SftpStorage {
                     }
                     _ => failure,
                 })?;
-            let name = format!(".sendense-probe-{:032x}", rand::random::<u128>());
+            let name = probe_name();
             let path = layout.join(&name);
             let tried = try_file(&session, layout.root(), &name, &path).await;
             if tried.is_err() {
                 connection.discard(&session, path).await;
             }
-            Ok(FolderTrial { is_empty: entries.is_empty(), latency: tried? })
+            let latency = tried?;
+            sweep(&session, layout.root(), &entries).await;
+            let is_durable = session.has_extension(FSYNC);
+            Ok(FolderTrial { is_empty: entries.is_empty(), latency, is_durable })
         })
         .await
     }

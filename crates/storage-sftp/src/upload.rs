@@ -1,14 +1,13 @@
 //! How a file comes into being: under a temporary name in the folder where it belongs, then by a rename that never
 //! replaces.
 
-use std::fmt::Write;
-
 use bytes::Bytes;
 use sendense_storage::{ErrorKind, FileId, FileKind};
 
 use crate::connection::Connection;
 use crate::failure::{Failure, Outcome};
 use crate::files::Handle;
+use crate::leftovers::temporary_path;
 use crate::session::Session;
 
 /// Writes a file completely, or leaves none.
@@ -19,9 +18,7 @@ pub(crate) async fn upload(
     content: &Bytes,
 ) -> Outcome<()> {
     let path = connection.layout.file(kind, &id);
-    let mut temporary = path.clone();
-    // Such a name is no id, so it is in no listing.
-    let _ = write!(temporary, "-temporary-{:032x}", rand::random::<u128>());
+    let temporary = temporary_path(&path);
     let handle = match session.open_new(&temporary).await {
         // Other tools make the folders of packs when they need them. `data` itself is never made here: if that is
         // missing, a disk is not mounted or somebody cleans up.

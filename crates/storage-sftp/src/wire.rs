@@ -1,5 +1,7 @@
 //! Packets of SFTP version 3 (draft-ietf-secsh-filexfer-02), the version that OpenSSH speaks.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -96,9 +98,16 @@ impl Request {
 pub(crate) struct Attributes {
     pub(crate) size_bytes: Option<u64>,
     permissions: Option<u32>,
+    /// Seconds since 1970.
+    modified: Option<u32>,
 }
 
 impl Attributes {
+    /// When the content was last changed, by the clock of the server.
+    pub(crate) fn modified_at(self) -> Option<SystemTime> {
+        self.modified.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()))
+    }
+
     pub(crate) fn is_directory(self) -> bool {
         self.has_type(0o040_000)
     }
@@ -153,7 +162,8 @@ impl Reply {
             attributes.permissions = Some(self.u32()?);
         }
         if flags & HAS_TIMES != 0 {
-            self.u64()?;
+            let _accessed = self.u32()?;
+            attributes.modified = Some(self.u32()?);
         }
         if flags & HAS_EXTENSIONS != 0 {
             for _ in 0..self.u32()? {

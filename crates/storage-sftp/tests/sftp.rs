@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use sendense_storage::{ErrorKind, FileId, FileKind, Result, Retry, RetryPolicy, Secret, Storage};
@@ -133,6 +133,54 @@ async fn a_folder_is_tried_out_and_left_as_it_was() {
     fs::write(server.files().join("something"), "x").unwrap();
     assert!(!storage.try_folder().await.unwrap().is_empty);
     assert_eq!(files_below(&server.files()).len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_killed_writer_has_left_is_removed_a_day_later_and_nothing_else() {
+    let server = Sshd::start().await.unwrap();
+    let storage = open(&server, "one").await;
+    storage.create().await.unwrap();
+    storage.write(FileKind::Pack, &ID, content()).await.unwrap();
+    let folder = server.files().join("one");
+    let age = |name: &str, hours: u64| {
+        let path = folder.join(name);
+        let file = fs::File::create(&path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_hours(hours)).unwrap();
+        path
+    };
+    let random = "0123456789abcdef".repeat(2);
+    let pack = format!("data/07/{ID}-temporary-{random}");
+    let old = [
+        age(&pack, 25),
+        age(&format!("index/{ID}-temporary-{random}"), 25),
+        age(&format!("config-temporary-{random}"), 25),
+        age(&format!(".sendense-probe-{random}"), 25),
+    ];
+    let kept = [
+        age(&pack.replace("0123", "3210"), 23),
+        age("data/07/notes", 1000),
+        age("index/my-temporary-file", 1000),
+        age("keys/.sendense-probe", 1000),
+        folder.join("data/07").join(ID.to_string()),
+    ];
+    for kind in FileKind::ALL {
+        storage.list(kind).await.unwrap();
+    }
+    storage.try_folder().await.unwrap();
+    assert_eq!(old.map(|path| path.exists()), [false; 4]);
+    assert_eq!(kept.map(|path| path.exists()), [true; 5]);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_make_files_durable_says_so() {
+    for (server, is_durable) in
+        [(Sshd::start().await.unwrap(), true), (Sshd::start_without_fsync().await.unwrap(), false)]
+    {
+        let storage = open(&server, "").await;
+        assert_eq!(storage.try_folder().await.unwrap().is_durable, is_durable);
+        storage.create().await.unwrap();
+        storage.write(FileKind::Index, &ID, content()).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -72,12 +72,7 @@ fn start(
     session.start(serve(Arc::clone(shared), Arc::clone(session), target, body))
 }
 
-async fn serve(
-    shared: Arc<Shared>,
-    session: Arc<Session>,
-    target: Target,
-    mut body: BodyReader,
-) -> Answer {
+async fn serve(shared: Arc<Shared>, session: Arc<Session>, target: Target, mut body: BodyReader) -> Answer {
     match operate(&shared, &session, &target, &mut body).await {
         Ok(answer) => answer,
         Err(error) => {

@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 use super::upload_body::UploadBody;
 use crate::tls;
 use crate::wire::{
-    self, Accepted, Answer, BINARY_TYPE, ChunksHeader, Finish, Finished, FrameHeader, JSON_TYPE, Malformed,
-    LATE_TYPE, LateAnswer, Offer, Open, Opened, PATIENCE_HEADER, Problem,
+    self, Accepted, Answer, BINARY_TYPE, ChunksHeader, Finish, Finished, FrameHeader, JSON_TYPE, LATE_TYPE,
+    LateAnswer, Malformed, Offer, Open, Opened, PATIENCE_HEADER, Problem,
 };
 use crate::{Code, Error, Result};
 

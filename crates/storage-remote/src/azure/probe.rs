@@ -26,6 +26,7 @@ impl AzureStorage {
             is_empty,
             capacity: None,
             latency,
+            is_durable: true,
             clock_skew_ms: date.map(|date| difference_ms(date, self.client.now())),
             object_lock: None,
         })

@@ -37,6 +37,7 @@ impl S3Storage {
             is_empty: objects.is_empty(),
             capacity: None,
             latency,
+            is_durable: true,
             clock_skew_ms: date.map(|date| difference_ms(date, self.client.now())),
             object_lock,
         })

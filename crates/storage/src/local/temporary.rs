@@ -15,6 +15,13 @@ use super::layout::Layout;
 
 const PREFIX: &str = ".sendense-tmp-";
 
+/// A name for a file that is in the way of nobody: without a writer who holds a lock on it, it is removed a minute
+/// later by the next one who opens the folder as a [`super::LocalStorage`].
+#[must_use]
+pub fn temporary_name() -> String {
+    format!("{PREFIX}{:032x}", rand::random::<u128>())
+}
+
 /// Between creation and lock a file looks abandoned; nothing younger than this is swept.
 const YOUNG: Duration = Duration::from_mins(1);
 
@@ -30,11 +37,11 @@ pub(super) struct TemporaryFile {
 
 impl TemporaryFile {
     pub(super) fn create(directory: &Path) -> io::Result<Self> {
-        let path = directory.join(format!("{PREFIX}{:032x}", rand::random::<u128>()));
+        let path = directory.join(temporary_name());
         let temporary = Self { file: super::create_new(&path)?, path, is_renamed: false };
         match temporary.file.lock() {
             // The sweep then goes by age.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(error) if cannot_lock(&error) => {}
             result => result?,
         }
         Ok(temporary)
@@ -85,6 +92,11 @@ impl Drop for TemporaryFile {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Whether it is the place that knows no locks. A network file system without a lock service says that none are left.
+fn cannot_lock(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported || Errno::from_io_error(error) == Some(Errno::NOLCK)
 }
 
 /// Removes the leftovers of writers that died.
@@ -158,6 +170,16 @@ mod tests {
         temporary.file.set_modified(SystemTime::now() - 2 * OLD).unwrap();
         sweep(&Layout::new(directory.path().into())).unwrap();
         assert!(temporary.path.exists());
+    }
+
+    #[test]
+    fn a_place_that_knows_no_locks_is_told_from_one_that_fails() {
+        for errno in [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS] {
+            assert!(cannot_lock(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::ACCESS, Errno::STALE] {
+            assert!(!cannot_lock(&errno.into()), "{errno}");
+        }
     }
 
     #[test]

@@ -25,6 +25,18 @@ impl Sshd {
     /// # Errors
     /// When OpenSSH is not installed or does not start.
     pub async fn start() -> io::Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// Starts a server that does not know how to make a file durable, as many that are not OpenSSH do not.
+    ///
+    /// # Errors
+    /// When OpenSSH is not installed or does not start.
+    pub async fn start_without_fsync() -> io::Result<Self> {
+        Self::start_with("-P fsync").await
+    }
+
+    async fn start_with(sftp_options: &str) -> io::Result<Self> {
         let program = program()?;
         let process = ServerProcess::start(|folder, port| {
             fs::create_dir(folder.join("files"))?;
@@ -40,7 +52,7 @@ impl Sshd {
             let configuration = format!(
                 "ListenAddress 127.0.0.1:{port}\nHostKey {at}/host-key\nAuthorizedKeysFile {at}/user-key.pub\n\
                  PidFile none\nStrictModes no\nUsePAM yes\nPasswordAuthentication no\n\
-                 KbdInteractiveAuthentication no\nMaxStartups 100\nSubsystem sftp internal-sftp\n"
+                 KbdInteractiveAuthentication no\nMaxStartups 100\nSubsystem sftp internal-sftp {sftp_options}\n"
             );
             fs::write(folder.join("sshd_config"), configuration)?;
             let mut command = Command::new(folder.join("sshd"));
