@@ -114,7 +114,8 @@ impl Catalog {
         if listed.is_empty() && files.known.is_empty() {
             return Ok(Refreshed::Grown);
         }
-        if files.known.is_empty() || !files.known.is_subset(&listed) {
+        let is_first = files.known.is_empty() && files.damaged.is_empty();
+        if is_first || !files.known.is_subset(&listed) {
             *files = self.read_anew(listed).await?;
             return Ok(Refreshed::Anew);
         }
@@ -351,7 +352,7 @@ mod tests {
     use crate::ChunkId;
     use crate::pack::BlobKind;
     use sendense_storage::{FileId, MemoryStorage};
-    use sendense_testkit::storage::{Fault, FaultyStorage};
+    use sendense_testkit::storage::{Fault, FaultyStorage, Operation, Verb};
 
     fn a_blob(number: u32) -> PackedBlob {
         let id = *ChunkId::of(&number.to_le_bytes()).as_bytes();
@@ -451,6 +452,22 @@ mod tests {
         catalog.write_index().await.unwrap();
         assert!(catalog.unindexed_amount().since.is_none());
         assert_eq!(faulty.list(FileKind::Index).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_index_of_which_nothing_can_be_read_is_read_twice_and_not_ten_times() {
+        let (storage, key) = (Arc::new(MemoryStorage::new()), Key::random());
+        put(&storage, &Key::random(), &format!(r#"{{"packs":[{}]}}"#, pack_json(1))).await;
+        let faulty = Arc::new(FaultyStorage::new(storage));
+        let catalog = Catalog::new(faulty.clone(), key);
+        catalog.refresh().await.unwrap();
+        assert_eq!(catalog.damaged().await.len(), 1);
+        let reads = |journal: Vec<Operation>| journal.iter().filter(|one| one.verb == Verb::Read).count();
+        assert!(reads(faulty.journal()) <= 2, "{:?}", faulty.journal());
+        faulty.repair();
+        catalog.refresh().await.unwrap();
+        assert_eq!(catalog.damaged().await.len(), 1);
+        assert!(reads(faulty.journal()) <= 1, "{:?}", faulty.journal());
     }
 
     #[tokio::test]

@@ -10,16 +10,15 @@ use crate::check::is_damage;
 use crate::opener::cut;
 use crate::pack::{BlobKind, PackedBlob};
 use crate::repository::Inner;
+use crate::stretch::Stretch;
 use crate::{ChunkId, Error, PackId, Result};
-
-/// Bytes between two chunks that are cheaper to read than to skip.
-const GAP_BYTES_MAX: u32 = 128 << 10;
 
 /// Chunks of one pack, in the order in which they lie. Made by [`crate::Repository::plan_reads`].
 #[derive(Debug)]
 pub struct ReadBatch {
     pub(crate) pack: PackId,
     pub(crate) blobs: Vec<PackedBlob>,
+    pub(crate) stretch: Stretch,
     plain_bytes: u64,
 }
 
@@ -35,25 +34,20 @@ impl ReadBatch {
         self.blobs.iter().map(|blob| ChunkId::from_bytes(blob.id))
     }
 
-    fn start(&self) -> u32 {
-        self.blobs.first().map_or(0, |blob| blob.offset)
+    /// A batch of one.
+    pub(crate) fn new(pack: PackId, blob: PackedBlob) -> Self {
+        Self { pack, blobs: vec![blob], stretch: Stretch::of(&blob), plain_bytes: blob.plain_bytes().into() }
     }
 
-    fn end(&self) -> u32 {
-        self.blobs.last().map_or(0, |blob| blob.offset.saturating_add(blob.length))
-    }
-
-    fn takes(&self, pack: PackId, next: &PackedBlob, bytes_max: u64) -> bool {
-        let stored_bytes = next.offset.saturating_add(next.length).saturating_sub(self.start());
-        pack == self.pack
-            && next.offset.saturating_sub(self.end()) <= GAP_BYTES_MAX
-            && u64::from(stored_bytes) <= bytes_max
-            && self.plain_bytes + u64::from(next.plain_bytes()) <= bytes_max
-    }
-
-    fn push(&mut self, blob: PackedBlob) {
-        self.plain_bytes += u64::from(blob.plain_bytes());
-        self.blobs.push(blob);
+    /// Grows by a blob; `false` if that is read better with the next batch.
+    fn take(&mut self, pack: PackId, next: &PackedBlob, bytes_max: u64) -> bool {
+        let plain_bytes = self.plain_bytes + u64::from(next.plain_bytes());
+        let takes = pack == self.pack && plain_bytes <= bytes_max && self.stretch.take(next, bytes_max);
+        if takes {
+            self.blobs.push(*next);
+            self.plain_bytes = plain_bytes;
+        }
+        takes
     }
 }
 
@@ -75,13 +69,8 @@ pub(crate) fn plan(
     places.dedup();
     let mut batches: Vec<ReadBatch> = Vec::new();
     for (pack, blob) in places {
-        match batches.last_mut() {
-            Some(batch) if batch.takes(pack, &blob, bytes_max) => batch.push(blob),
-            _ => {
-                let mut batch = ReadBatch { pack, blobs: Vec::new(), plain_bytes: 0 };
-                batch.push(blob);
-                batches.push(batch);
-            }
+        if !batches.last_mut().is_some_and(|batch| batch.take(pack, &blob, bytes_max)) {
+            batches.push(ReadBatch::new(pack, blob));
         }
     }
     batches
@@ -111,9 +100,8 @@ where
 
 /// The stored bytes of a batch, gaps included.
 pub(crate) async fn read_sealed(repository: &Inner, batch: &ReadBatch) -> Result<Bytes> {
-    let (start, length) = (batch.start(), batch.end().saturating_sub(batch.start()));
-    let id = batch.pack.into();
-    Ok(repository.storage.read_range(FileKind::Pack, &id, start.into(), length as usize).await?)
+    let (id, offset) = (batch.pack.into(), batch.stretch.start().into());
+    Ok(repository.storage.read_range(FileKind::Pack, &id, offset, batch.stretch.len()).await?)
 }
 
 /// Opens the blobs of a batch. Keeps a core busy.
@@ -125,7 +113,7 @@ pub(crate) fn open(
 ) -> Result<()> {
     // Where nobody else holds the bytes, this is no copy.
     let mut sealed = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()));
-    let places = cut(&mut sealed, batch.start() as usize, &batch.blobs);
+    let places = cut(&mut sealed, batch.stretch.start() as usize, &batch.blobs);
     repository.openers.with(|opener| opener.open_all(&repository.key, places, visit))
 }
 

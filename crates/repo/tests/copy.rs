@@ -129,3 +129,24 @@ async fn a_damaged_chunk_is_not_copied_and_the_source_is_only_read() {
     let missing = copy(&source, &target, &[SnapshotId::of(b"none")]).await;
     assert!(matches!(missing, Err(Error::RestorePointMissing { .. })), "{missing:?}");
 }
+
+#[tokio::test]
+async fn whatever_pack_of_a_copy_the_target_does_not_keep_nothing_refers_to_it() {
+    let source = a_repository(Arc::new(MemoryStorage::new())).await;
+    let [(id, _), _] = two_points(&source).await;
+    let mut found = 0;
+    for nth in 0.. {
+        let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+        let target = a_repository(faulty.clone()).await;
+        faulty.break_at(nth, Fault::FlipBit);
+        let outcome = copy(&source, &target, &[id]).await;
+        let journal = faulty.journal();
+        let Some(broken) = journal.get(nth) else { break };
+        if broken.verb == Verb::Write && broken.kind == Some(FileKind::Pack) {
+            assert!(matches!(outcome, Err(Error::DamagedChunk { .. })), "{nth}: {outcome:?}");
+            assert_eq!(target.restore_points().await.unwrap(), [], "{nth}");
+            found += 1;
+        }
+    }
+    assert!(found > 2, "{found} packs, chunks and directories");
+}

@@ -1,22 +1,21 @@
 //! Reading blobs as they are stored: opened and compared with their names, and still compressed.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
-use sendense_storage::FileKind;
 use sha2::{Digest, Sha256};
 
 use crate::blocking::blocking;
 use crate::crypto::Key;
 use crate::index::Location;
 use crate::pack::{BlobKind, PackedBlob};
+use crate::read_batch::{ReadBatch, plan, read_sealed};
 use crate::reader::decompress;
 use crate::repository::Inner;
 use crate::{ChunkId, Error, PackId, Payload, Result};
 
-/// Neighbours in a pack are read together up to this many bytes.
-const READ_BYTES_MAX: u32 = 8 << 20;
-
-/// Bytes between two blobs that are cheaper to read than to skip.
-const GAP_BYTES_MAX: u32 = 128 << 10;
+/// Neighbours in a pack are read together up to this many bytes, stored and plain.
+const READ_BYTES_MAX: u64 = 16 << 20;
 
 /// A blob on its way from one repository to another.
 pub(crate) struct OpenedBlob {
@@ -25,52 +24,22 @@ pub(crate) struct OpenedBlob {
     pub(crate) plain_bytes: u32,
 }
 
-/// Chunks of one pack that are read together.
-pub(crate) struct Batch {
-    pack: PackId,
-    /// In the order in which they lie.
-    blobs: Vec<PackedBlob>,
-}
-
-impl Batch {
-    pub(crate) fn plain_bytes(&self) -> u64 {
-        self.blobs.iter().map(|blob| u64::from(blob.plain_bytes())).sum()
+/// Orders distinct chunks by where they lie and joins neighbours. Fails with [`Error::ChunkMissing`] when one lies
+/// nowhere.
+pub(crate) fn batches(repository: &Inner, chunks: &[ChunkId]) -> Result<Vec<ReadBatch>> {
+    let batches = plan(repository, chunks.iter().copied(), READ_BYTES_MAX);
+    if batches.iter().map(|batch| batch.blobs.len()).sum::<usize>() == chunks.len() {
+        return Ok(batches);
     }
-}
-
-/// Orders chunks by where they lie and joins neighbours. Fails with [`Error::ChunkMissing`] when one lies nowhere.
-pub(crate) fn batches(repository: &Inner, chunks: &[ChunkId]) -> Result<Vec<Batch>> {
-    let index = repository.catalog.index();
-    let mut places = Vec::with_capacity(chunks.len());
-    for id in chunks {
-        let best = index.find(BlobKind::Data, id.as_bytes()).min_by_key(|place| place.is_missing);
-        let place = best.ok_or(Error::ChunkMissing { id: *id })?;
-        places.push((place.pack, place.blob));
-    }
-    drop(index);
-    places.sort_unstable_by_key(|(pack, blob)| (*pack, blob.offset));
-    let mut batches: Vec<Batch> = Vec::new();
-    for (pack, blob) in places {
-        match batches.last_mut().filter(|batch| batch.takes(pack, &blob)) {
-            Some(batch) => batch.blobs.push(blob),
-            None => batches.push(Batch { pack, blobs: vec![blob] }),
-        }
-    }
-    Ok(batches)
-}
-
-impl Batch {
-    fn takes(&self, pack: PackId, next: &PackedBlob) -> bool {
-        let (Some(first), Some(last)) = (self.blobs.first(), self.blobs.last()) else { return true };
-        let reached = last.offset.saturating_add(last.length);
-        pack == self.pack
-            && next.offset.saturating_sub(reached) <= GAP_BYTES_MAX
-            && next.offset.saturating_add(next.length).saturating_sub(first.offset) <= READ_BYTES_MAX
+    let found: HashSet<ChunkId> = batches.iter().flat_map(ReadBatch::chunk_ids).collect();
+    match chunks.iter().find(|id| !found.contains(id)) {
+        Some(id) => Err(Error::ChunkMissing { id: *id }),
+        None => Ok(batches),
     }
 }
 
 /// Reads a batch. A chunk that is damaged where it is read together with others is looked for elsewhere.
-pub(crate) async fn read_batch(repository: &Inner, batch: Batch) -> Result<Vec<OpenedBlob>> {
+pub(crate) async fn read_batch(repository: &Inner, batch: ReadBatch) -> Result<Vec<OpenedBlob>> {
     match read_together(repository, &batch).await {
         Ok(opened) => Ok(opened),
         Err(error) if crate::check::is_damage(&error) => {
@@ -84,12 +53,9 @@ pub(crate) async fn read_batch(repository: &Inner, batch: Batch) -> Result<Vec<O
     }
 }
 
-async fn read_together(repository: &Inner, batch: &Batch) -> Result<Vec<OpenedBlob>> {
-    let (Some(first), Some(last)) = (batch.blobs.first(), batch.blobs.last()) else { return Ok(Vec::new()) };
-    let (start, length) = (first.offset, last.offset.saturating_add(last.length) - first.offset);
+async fn read_together(repository: &Inner, batch: &ReadBatch) -> Result<Vec<OpenedBlob>> {
     let (pack, blobs, key) = (batch.pack, batch.blobs.clone(), repository.key.clone());
-    let bytes =
-        repository.storage.read_range(FileKind::Pack, &pack.into(), start.into(), length as usize).await?;
+    let (bytes, start) = (read_sealed(repository, batch).await?, batch.stretch.start());
     blocking(move || {
         let open = |blob: &PackedBlob| {
             let first = (blob.offset - start) as usize;
@@ -106,7 +72,7 @@ pub(crate) async fn read_one(repository: &Inner, kind: BlobKind, id: &[u8; 32]) 
     places.sort_by_key(|place| place.is_missing);
     let mut failure = Error::ChunkMissing { id: ChunkId::from_bytes(*id) };
     for Location { pack, blob, .. } in places {
-        let batch = Batch { pack, blobs: vec![blob] };
+        let batch = ReadBatch::new(pack, blob);
         match read_together(repository, &batch).await {
             Ok(mut opened) => {
                 if let Some(blob) = opened.pop() {

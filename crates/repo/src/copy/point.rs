@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::blobs::{Batch, batches, read_batch, read_one};
+use super::blobs::{batches, read_batch, read_one};
 use super::{Copy, CopyProgress, CopyReport};
 use crate::pack::BlobKind;
 use crate::packing::Added;
+use crate::read_batch::ReadBatch;
 use crate::snapshot_file::SnapshotFile;
 use crate::{ChunkId, EncodedChunk, Error, NewFile, Payload, Result, SnapshotId, TreeId};
 
-/// Batches that are read, sealed and handed on at a time; each is of up to 8 MiB.
+/// Batches that are read, sealed and handed on at a time; each is of up to 16 MiB.
 const BATCHES_MAX: usize = 4;
 
 /// What a restore point consists of.
@@ -35,13 +36,14 @@ impl Copy<'_> {
         let missing: Vec<ChunkId> = all.iter().filter(|id| !self.writer.contains(id)).copied().collect();
         report.skipped_chunks += (all.len() - missing.len()) as u64;
         let batches = batches(self.source, &missing)?;
-        state.total_bytes += batches.iter().map(Batch::plain_bytes).sum::<u64>();
+        state.total_bytes += batches.iter().map(ReadBatch::plain_bytes).sum::<u64>();
         (self.progress)(*state);
         self.copy_chunks(batches, report, state).await?;
         // As in a capture: whatever a tree names is durable before it.
         self.writer.flush_packs().await?;
-        self.copy_trees(&content.trees).await?;
+        let trees = self.copy_trees(&content.trees).await?;
         self.writer.flush().await?;
+        self.read_trees_back(&trees).await?;
         report.verified_chunks += self.read_back(&missing).await?;
         self.writer.publish(&content.files, &content.trees, &file).await
     }
@@ -69,7 +71,7 @@ impl Copy<'_> {
 
     async fn copy_chunks(
         &self,
-        batches: Vec<Batch>,
+        batches: Vec<ReadBatch>,
         report: &mut CopyReport,
         state: &mut CopyProgress,
     ) -> Result<()> {
@@ -89,7 +91,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    async fn copy_batch(&self, batch: Batch, chunks: &AtomicU64, stored: &AtomicU64) -> Result<u64> {
+    async fn copy_batch(&self, batch: ReadBatch, chunks: &AtomicU64, stored: &AtomicU64) -> Result<u64> {
         let plain_bytes = batch.plain_bytes();
         for blob in read_batch(self.source, batch).await? {
             let (id, plain_bytes) = (ChunkId::from_bytes(blob.id), blob.plain_bytes);
@@ -102,7 +104,9 @@ impl Copy<'_> {
         Ok(plain_bytes)
     }
 
-    async fn copy_trees(&self, trees: &[TreeId]) -> Result<()> {
+    /// Copies the directories that the target lacks. Returns which those are.
+    async fn copy_trees(&self, trees: &[TreeId]) -> Result<Vec<TreeId>> {
+        let mut copied = Vec::new();
         let mut pack = self.target.packer.tree_pack();
         for id in trees {
             if self.target.catalog.index().contains(BlobKind::Tree, id.as_bytes()) {
@@ -114,12 +118,21 @@ impl Copy<'_> {
                 Payload::Plain(text) => (text, 0),
             };
             pack.add_tree(tree.id, &payload, uncompressed)?;
+            copied.push(*id);
             if pack.is_full() {
                 let full = std::mem::replace(&mut pack, self.target.packer.tree_pack());
                 self.target.packer.write_tree_pack(full).await?;
             }
         }
-        self.target.packer.write_tree_pack(pack).await
+        self.target.packer.write_tree_pack(pack).await?;
+        Ok(copied)
+    }
+
+    /// Reads directories back from the target. Each is small; there are a few in a restore point.
+    async fn read_trees_back(&self, trees: &[TreeId]) -> Result<()> {
+        let reads = futures::stream::iter(trees)
+            .map(|id| async move { read_one(self.target, BlobKind::Tree, id.as_bytes()).await.map(drop) });
+        reads.buffer_unordered(BATCHES_MAX).try_collect().await
     }
 
     /// Reads what was copied back from the target, before anything refers to it.

@@ -196,14 +196,12 @@ impl Index {
     }
 
     /// What is known of a pack, if it is known.
-    #[allow(dead_code, reason = "what a prune asks")]
     pub(crate) fn pack(&self, pack: &PackId) -> Option<&PackInfo> {
         self.pack_numbers.get(pack).map(|number| &self.packs[*number as usize])
     }
 
     /// Every blob at every place with the number of its pack (see [`Self::packs`]), one
     /// pass for whoever needs sums.
-    #[allow(dead_code, reason = "what a prune asks")]
     pub(crate) fn blobs(&self) -> impl Iterator<Item = (u32, PackedBlob)> {
         let entries = self.sorted.iter().chain(&self.recent);
         entries.map(|entry| (entry.pack_number(), entry.blob()))

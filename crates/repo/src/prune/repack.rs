@@ -6,32 +6,25 @@ use bytes::Bytes;
 use sendense_storage::FileKind;
 
 use super::plan::Plan;
-use super::view::{BlobView, View};
+use super::view::View;
 use super::{Prune, PruneProgress};
 use crate::blocking::blocking;
 use crate::check::is_damage;
-use crate::pack::{BlobKind, PackBuilder, PackedBlob};
+use crate::filling::{Filling, WrittenPack};
+use crate::pack::PackedBlob;
 use crate::reader::open_blob;
+use crate::stretch::{Stretch, stretches};
 use crate::{ChunkId, Error, PackId, Result};
 
 /// Neighbours in a pack are read together up to this many bytes.
-const READ_BYTES_MAX: u32 = 16 << 20;
-
-/// Bytes between two blobs that are cheaper to read than to skip.
-const GAP_BYTES_MAX: u32 = 128 << 10;
+const READ_BYTES_MAX: u64 = 16 << 20;
 
 /// The new packs. They are durable, and in no index file yet.
 #[derive(Default)]
 pub(super) struct Copies {
-    pub(super) packs: Vec<CopiedPack>,
+    pub(super) packs: Vec<WrittenPack>,
     /// Packs of which a needed blob cannot be read. They stay.
     pub(super) skipped: HashSet<u32>,
-}
-
-pub(super) struct CopiedPack {
-    pub(super) id: PackId,
-    pub(super) blobs: Vec<PackedBlob>,
-    pub(super) size_bytes: u64,
 }
 
 /// Copies the needed blobs of the packs that the plan says. Each blob is opened and compared with its name on the
@@ -41,14 +34,14 @@ pub(super) async fn repack(prune: &Prune<'_>, view: &View, plan: &Plan) -> Resul
         prune,
         total_bytes: plan.repack_bytes,
         done_bytes: 0,
-        open: [BlobKind::Data, BlobKind::Tree].map(|kind| (kind, None)),
+        filling: Filling::new(prune.repository),
         copies: Copies::default(),
     };
-    let mut needed: HashMap<u32, Vec<BlobView>> =
+    let mut needed: HashMap<u32, Vec<PackedBlob>> =
         plan.repack.iter().map(|number| (*number, Vec::new())).collect();
     for (blob, is_kept) in view.blobs.iter().zip(&plan.is_kept) {
         if let (true, Some(blobs)) = (is_kept, needed.get_mut(&blob.pack)) {
-            blobs.push(*blob);
+            blobs.push(blob.blob());
         }
     }
     for number in &plan.repack {
@@ -57,8 +50,8 @@ pub(super) async fn repack(prune: &Prune<'_>, view: &View, plan: &Plan) -> Resul
         let mut blobs = needed.remove(number).unwrap_or_default();
         blobs.sort_unstable_by_key(|blob| blob.offset);
         let pack = view.pack(*number).id;
-        for run in runs(&blobs) {
-            match copying.copy(pack, run).await {
+        for (stretch, blobs) in stretches(&blobs, READ_BYTES_MAX) {
+            match copying.copy(pack, stretch, blobs).await {
                 Err(error) if is_damage(&error) => {
                     copying.copies.skipped.insert(*number);
                     break;
@@ -70,45 +63,25 @@ pub(super) async fn repack(prune: &Prune<'_>, view: &View, plan: &Plan) -> Resul
     copying.finish().await
 }
 
-/// Splits blobs into those that are read together.
-fn runs(blobs: &[BlobView]) -> Vec<&[BlobView]> {
-    let (mut runs, mut start) = (Vec::new(), 0);
-    for end in 1..=blobs.len() {
-        let is_last = blobs.get(end).is_none_or(|next| {
-            let reached = blobs[end - 1].offset.saturating_add(blobs[end - 1].length);
-            next.offset.saturating_sub(reached) > GAP_BYTES_MAX
-                || next.offset.saturating_add(next.length).saturating_sub(blobs[start].offset)
-                    > READ_BYTES_MAX
-        });
-        if is_last {
-            runs.push(&blobs[start..end]);
-            start = end;
-        }
-    }
-    runs
-}
-
 struct Copying<'a> {
     prune: &'a Prune<'a>,
     total_bytes: u64,
     done_bytes: u64,
-    /// One pack of each kind that is being filled.
-    open: [(BlobKind, Option<PackBuilder>); 2],
+    filling: Filling<'a>,
     copies: Copies,
 }
 
 impl Copying<'_> {
-    async fn copy(&mut self, pack: PackId, run: &[BlobView]) -> Result<()> {
-        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
-        let length = last.offset.saturating_add(last.length) - first.offset;
-        let (storage, offset) = (&self.prune.repository.storage, first.offset.into());
-        let bytes = storage.read_range(FileKind::Pack, &pack.into(), offset, length as usize).await?;
-        self.open_all(pack, run, first.offset, &bytes).await?;
-        for blob in run {
-            let start = (blob.offset - first.offset) as usize;
-            self.add(blob, &bytes[start..start + blob.length as usize]).await?;
+    async fn copy(&mut self, pack: PackId, stretch: Stretch, blobs: &[PackedBlob]) -> Result<()> {
+        let (storage, start) = (&self.prune.repository.storage, stretch.start());
+        let bytes = storage.read_range(FileKind::Pack, &pack.into(), start.into(), stretch.len()).await?;
+        self.open_all(pack, blobs, start, &bytes).await?;
+        for blob in blobs {
+            let first = (blob.offset - start) as usize;
+            let full = self.filling.add_sealed(blob, &bytes[first..first + blob.length as usize]).await?;
+            self.copies.packs.extend(full);
         }
-        self.done_bytes += run.iter().map(|blob| u64::from(blob.length)).sum::<u64>();
+        self.done_bytes += blobs.iter().map(|blob| u64::from(blob.length)).sum::<u64>();
         (self.prune.progress)(PruneProgress {
             repacked_bytes: self.done_bytes,
             total_repack_bytes: self.total_bytes,
@@ -117,9 +90,8 @@ impl Copying<'_> {
         Ok(())
     }
 
-    async fn open_all(&self, pack: PackId, run: &[BlobView], start: u32, bytes: &Bytes) -> Result<()> {
-        let (key, bytes) = (self.prune.repository.key.clone(), bytes.clone());
-        let blobs: Vec<PackedBlob> = run.iter().map(BlobView::blob).collect();
+    async fn open_all(&self, pack: PackId, blobs: &[PackedBlob], start: u32, bytes: &Bytes) -> Result<()> {
+        let (key, bytes, blobs) = (self.prune.repository.key.clone(), bytes.clone(), blobs.to_vec());
         blocking(move || {
             for blob in &blobs {
                 let first = (blob.offset - start) as usize;
@@ -135,37 +107,9 @@ impl Copying<'_> {
         .await
     }
 
-    async fn add(&mut self, blob: &BlobView, sealed: &[u8]) -> Result<()> {
-        let repository = self.prune.repository;
-        let pack_bytes = repository.packer.pack_bytes();
-        let Some((_, open)) = self.open.iter_mut().find(|(kind, _)| *kind == blob.kind) else {
-            return Ok(());
-        };
-        let builder =
-            open.get_or_insert_with(|| PackBuilder::new(&repository.key, blob.kind, pack_bytes, Vec::new()));
-        builder.add_sealed(blob.id, sealed, blob.uncompressed)?;
-        if builder.is_full() {
-            let full = open.take();
-            self.write(full).await?;
-        }
-        Ok(())
-    }
-
-    async fn write(&mut self, builder: Option<PackBuilder>) -> Result<()> {
-        let Some(builder) = builder.filter(|builder| !builder.is_empty()) else { return Ok(()) };
-        let finished = blocking(move || builder.finish()).await?;
-        let size_bytes = finished.content.len() as u64;
-        let storage = &self.prune.repository.storage;
-        storage.write(FileKind::Pack, &finished.id.into(), finished.content).await?;
-        self.copies.packs.push(CopiedPack { id: finished.id, blobs: finished.blobs, size_bytes });
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<Copies> {
-        for position in 0..self.open.len() {
-            let rest = self.open[position].1.take();
-            self.write(rest).await?;
-        }
-        Ok(self.copies)
+    async fn finish(self) -> Result<Copies> {
+        let Self { filling, mut copies, .. } = self;
+        copies.packs.extend(filling.finish().await?);
+        Ok(copies)
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use sendense_storage::FileKind;
 
-use super::salvage::Filling;
 use super::{Repair, is_whole_somewhere};
 use crate::check::{BadPlaces, is_damage};
 use crate::copy::read_one;
+use crate::filling::Filling;
 use crate::pack::BlobKind;
 use crate::repository::Inner;
 use crate::tree::Tree;
@@ -39,7 +39,7 @@ impl Repair<'_> {
             source,
             damaged,
             bad_places,
-            filling: Filling::new(self),
+            filling: Filling::new(self.repository),
             looked_for: HashSet::new(),
             healed: 0,
         };
@@ -51,7 +51,7 @@ impl Repair<'_> {
             }
         }
         let Healing { filling, healed, .. } = healing;
-        filling.finish().await?;
+        self.make_known(filling.finish().await?);
         Ok(healed)
     }
 }
@@ -104,7 +104,7 @@ impl Healing<'_> {
             Payload::Zstd(frame) => (frame, blob.plain_bytes),
             Payload::Plain(plain) => (plain, 0),
         };
-        self.filling.add(kind, blob.id, &payload, uncompressed).await?;
+        self.repair.make_known(self.filling.add(kind, blob.id, &payload, uncompressed).await?);
         self.healed += 1;
         Ok(())
     }

@@ -30,6 +30,9 @@ pub enum Fault {
     /// This one operation breaks off half-way with a temporary error: of a listing or a file some bytes had arrived,
     /// a write had begun. Nothing of it is seen.
     BreakOff,
+    /// A disk that returns other bytes than were written: of this one write, a bit of the first quarter is flipped.
+    /// Other operations are done as they are.
+    FlipBit,
     /// From here on there is no room for any write.
     NoSpace,
     /// The process dies before the operation: it is not done, and every later one fails too.
@@ -71,6 +74,7 @@ enum Verdict {
     WaitThenGo(Duration),
     GoThenRefuse,
     TearThenRefuse(usize),
+    Flip,
 }
 
 /// Passes everything on to an inner storage until the chosen operation. Keeps a journal of what was asked.
@@ -133,6 +137,7 @@ impl FaultyStorage {
         }
         match fault {
             Some(Fault::Slow(delay)) => Verdict::WaitThenGo(delay),
+            Some(Fault::FlipBit) if verb == Verb::Write => Verdict::Flip,
             Some(Fault::Overload { .. }) => Verdict::Refuse(temporary("the server is overloaded")),
             Some(Fault::BreakOff) if verb.is_write() => Verdict::Refuse(temporary("it broke off")),
             Some(Fault::Fail(kind)) => Verdict::Refuse(Error::new(kind, "work", "a planned fault")),
@@ -166,7 +171,7 @@ impl FaultyStorage {
         operation: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         match self.decide(verb, kind, id) {
-            Verdict::Go => operation.await,
+            Verdict::Go | Verdict::Flip => operation.await,
             Verdict::WaitThenGo(delay) => {
                 tokio::time::sleep(delay).await;
                 operation.await
@@ -222,6 +227,13 @@ impl Storage for FaultyStorage {
                 self.inner.write(kind, id, content).await
             }
             Verdict::Refuse(error) => Err(error.with_file(kind, id)),
+            Verdict::Flip => {
+                let mut flipped = content.to_vec();
+                if let Some(byte) = flipped.get_mut(content.len() / 4) {
+                    *byte ^= 1;
+                }
+                self.inner.write(kind, id, flipped.into()).await
+            }
             Verdict::GoThenRefuse => {
                 self.inner.write(kind, id, content).await?;
                 Err(self.lost())
