@@ -86,6 +86,32 @@ test('afterwards every restore point that is listed can be read, and nothing is 
   process.stderr.write(`${summary()}\n`)
 })
 
+test('kill -9 of the Hub in a restore: the job says so, and half a disk is not left', async () => {
+  const { backup, hash } = [...promised.values()].at(-1) ?? expect.fail('there is no backup')
+  await limitReads(2 * MIB)
+  const { jobId } = await stage.admin.backups.restoreDisk({
+    params: { backupId: backup.id },
+    body: { diskKey: KEY, path: 'killed/disk.raw' },
+  })
+  await waitFor('the restore to write', async () => (await restoredFiles()).length > 0 || undefined)
+  expect(await restoredFiles()).toEqual([expect.stringMatching(/^disk\.raw\.partial-[0-9a-f]{16}$/)])
+  await stage.hub.program.kill()
+  await restartHub()
+  expect(await untilEnded(jobId)).toMatchObject({ state: 'failed', failure: { code: 'job-interrupted' } })
+  expect(await restoredFiles()).toEqual([])
+  await limitReads(null)
+  expect(await restoredHash(stage, backup, KEY)).toBe(hash)
+})
+
+async function limitReads(readBytesPerSecondMax: number | null): Promise<void> {
+  const params = { repositoryId: stage.repository.id }
+  await stage.admin.repositories.updateRepository({ params, body: { limits: { readBytesPerSecondMax } } })
+}
+
+function restoredFiles(): Promise<string[]> {
+  return readdir(join(stage.hub.restoreDir, 'killed'))
+}
+
 /** One capture with new data, killed in its course, and its retry. False if it had ended before the kill. */
 async function oneKill(victim: Victim, random: SeededRandom, seed: string): Promise<boolean> {
   const { newBytes, readUs, windowMs } = PLAN[victim]

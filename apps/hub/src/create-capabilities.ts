@@ -94,6 +94,7 @@ export function createCapabilities(ground: Ground, opening: AsyncDisposableStack
     nodes: enrollment,
     repositories: repositories.forBackups,
     dataPlane: ground.dataPlane,
+    engine: ground.engine,
     clock,
     log,
     restoreDirectory: config.restoreDir,

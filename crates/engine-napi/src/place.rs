@@ -76,6 +76,7 @@ pub struct PlaceProbe {
     pub total_bytes: Option<i64>,
     pub free_bytes: Option<i64>,
     pub latency_ms: f64,
+    pub is_durable: bool,
     pub clock_skew_ms: Option<i64>,
     pub object_lock: Option<ObjectLockProbe>,
 }
@@ -99,6 +100,7 @@ pub async fn probe_place(place: RepositoryPlace) -> Result<PlaceProbe> {
         total_bytes: probe.capacity.map(|capacity| number(capacity.total_bytes)),
         free_bytes: probe.capacity.map(|capacity| number(capacity.free_bytes)),
         latency_ms: probe.latency.as_secs_f64() * 1000.0,
+        is_durable: probe.is_durable,
         clock_skew_ms: probe.clock_skew_ms,
         object_lock: probe.object_lock.map(|lock| ObjectLockProbe {
             enabled: lock.is_enabled,

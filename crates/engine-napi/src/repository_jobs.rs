@@ -14,6 +14,12 @@ use tokio_util::sync::CancellationToken;
 use crate::convert::{number, rejection};
 use crate::upkeep::{CopyReport, CopySample, DamagedRestorePoint, PruneReport, PruneSample, RepairReport};
 
+/// Removes what restores to a file have left beside it whose process was killed.
+#[napi]
+pub async fn remove_restore_leftovers(target_path: String) -> Result<()> {
+    sendense_engine::remove_leftovers(target_path.into()).await.map_err(rejection)
+}
+
 /// See `VerifyCounters` in packages/engine.
 #[napi(object, object_from_js = false)]
 #[allow(missing_docs, reason = "described in packages/engine/src/types.ts")]

@@ -38,7 +38,7 @@ pub use reports::{
 };
 pub use repository::Repository;
 pub use rest_place::RestPlace;
-pub use restore::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport};
+pub use restore::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport, remove_leftovers};
 pub use sendense_disk::Extent;
 pub use sendense_repo::{
     BlockedBy, CheckOptions, ChunkId, CopyProgress, CopyReport, DamagedRestorePoint, KeptKey, KeyInfo,

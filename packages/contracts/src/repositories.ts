@@ -138,6 +138,10 @@ export const RepositoryTest = z
     totalBytes: Bytes.nullable().meta({ description: 'Size of the place' }),
     freeBytes: Bytes.nullable().meta({ description: 'Free there' }),
     latencyMs: z.number().nonnegative().meta({ description: 'How long a small file took to be written' }),
+    isDurable: z.boolean().meta({
+      description:
+        'Whether the place can be told to make a file durable; where it cannot, a power failure there may take the last backups',
+    }),
     clockSkewMs: z
       .number()
       .nullable()

@@ -44,6 +44,7 @@ export interface NativeModule {
   initRepository(location: RepositoryLocation): Promise<NativeRepository>
   openRepository(location: RepositoryLocation): Promise<NativeRepository>
   probePlace(place: RepositoryPlace): Promise<PlaceProbe>
+  removeRestoreLeftovers(targetPath: string): Promise<void>
   createRateLimit(bytesPerSecond: number | null): NativeRateLimit
   listenDataPlane(options: DataPlaneOptions): Promise<NativeDataPlane>
   captureDisk(options: NativeCaptureDiskOptions): NativeJob<NativeCaptureDiskReport, CaptureDiskCounters>

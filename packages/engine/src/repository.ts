@@ -49,6 +49,14 @@ export async function probePlace(place: RepositoryPlace): Promise<PlaceProbe> {
   return callNative(() => loadNativeModule().probePlace({ ...place }))
 }
 
+/**
+ * Removes what restores to a file have left beside it whose process was killed. Restores that run are left alone. Fails with
+ * `restore-target-invalid` when that cannot be done.
+ */
+export async function removeRestoreLeftovers(targetPath: string): Promise<void> {
+  return callNative(() => loadNativeModule().removeRestoreLeftovers(targetPath))
+}
+
 /** The native side of every repository that is handed out: another one may be copied to, or repaired from, it. */
 const natives = new WeakMap<Repository, NativeRepository>()
 

@@ -106,6 +106,8 @@ export interface PlaceProbe {
   readonly freeBytes: number | null
   /** How long the fastest answer took. */
   readonly latencyMs: number
+  /** Whether the place can be told to make a file durable; without it a power failure there may take the last files. */
+  readonly isDurable: boolean
   /** By how much the place's clock is ahead of ours; `null` where it does not tell the time. */
   readonly clockSkewMs: number | null
   /** Whether the bucket can protect files, and how it does by itself; `null` where there is no such thing. */

@@ -233,6 +233,9 @@ export function testText(found: z.output<typeof RepositoryTest>): string {
       ? []
       : [['Free', `${formatBytes(freeBytes)} of ${formatBytes(totalBytes)}`] as const]),
     ['Answers in', `${Math.round(found.latencyMs)} ms`],
+    ...(found.isDurable
+      ? []
+      : [['Durable', 'no: a power failure of the server may take the last backups; use OpenSSH'] as const]),
     ...(clockSkewMs === null ? [] : [['Clock', `${Math.round(clockSkewMs / 1000)} s ahead`] as const]),
     ...(objectLock === null
       ? []

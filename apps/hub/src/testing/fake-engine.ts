@@ -44,11 +44,13 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
         totalBytes: place.type === 'local' ? 1000 : null,
         freeBytes: place.type === 'local' ? 900 : null,
         latencyMs: 1,
+        isDurable: true,
         clockSkewMs: null,
         objectLock:
           place.type === 's3' ? { enabled: place.bucket === 'locked', mode: null, days: null } : null,
       }
     },
+    removeRestoreLeftovers: async () => {},
     async listenDataPlane() {
       const dataPlane: DataPlane = {
         port: 1,

@@ -5,5 +5,6 @@ mod partial_file;
 mod placement;
 mod restore_disk;
 
+pub use restore_disk::remove_leftovers;
 pub(crate) use restore_disk::restore_disk;
 pub use restore_disk::{RestoreCounters, RestoreOptions, RestoreProgress, RestoreReport};

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::output::{Failure, Output};
-use super::partial_file::{PartialFile, folder_of};
+use super::partial_file::{PartialFile, folder_of, remove_abandoned};
 use super::placement::Placement;
 use crate::cpu::cores;
 use crate::restore_point::{parse_id, path_of};
@@ -95,6 +95,17 @@ pub(crate) async fn restore_disk(
     finished.map_err(|error| Error::Internal(error.to_string()))?.map_err(|error| target.failed(error))?;
     let written_bytes = counters.progress().written_bytes;
     Ok(RestoreReport { path: options.target_path.clone(), size_bytes, written_bytes })
+}
+
+/// Removes what restores to a file have left beside it whose process was killed. A restore that runs is left alone.
+///
+/// # Errors
+/// `restore-target-` codes, as of a restore.
+pub async fn remove_leftovers(target_path: PathBuf) -> Result<()> {
+    let removed =
+        spawn_blocking(move || remove_abandoned(&target_path).map_err(|error| (target_path, error)));
+    let removed = removed.await.map_err(|error| Error::Internal(error.to_string()))?;
+    removed.map_err(|(path, error)| Target { path: &path, overwrite: false }.failed(error))
 }
 
 /// Writes the disk to a partial file, and tells its size.

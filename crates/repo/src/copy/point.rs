@@ -43,7 +43,7 @@ impl Copy<'_> {
         self.writer.flush_packs().await?;
         let trees = self.copy_trees(&content.trees).await?;
         self.writer.flush().await?;
-        self.read_trees_back(&trees).await?;
+        self.read_trees_back(trees).await?;
         report.verified_chunks += self.read_back(&missing).await?;
         self.writer.publish(&content.files, &content.trees, &file).await
     }
@@ -129,7 +129,7 @@ impl Copy<'_> {
     }
 
     /// Reads directories back from the target. Each is small; there are a few in a restore point.
-    async fn read_trees_back(&self, trees: &[TreeId]) -> Result<()> {
+    async fn read_trees_back(&self, trees: Vec<TreeId>) -> Result<()> {
         let reads = futures::stream::iter(trees)
             .map(|id| async move { read_one(self.target, BlobKind::Tree, id.as_bytes()).await.map(drop) });
         reads.buffer_unordered(BATCHES_MAX).try_collect().await

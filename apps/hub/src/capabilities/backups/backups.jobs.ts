@@ -1,6 +1,7 @@
 import { BackupId, CAPTURE_STEPS, type CaptureStep, type Failure, RepositoryId } from '@sendense/contracts'
 import { AppError, type Clock } from '@sendense/platform'
 import { z } from 'zod'
+import type { Engine } from '../../platform/engine/engine.ts'
 import { bounded, damageOf, type JobDefinition, type Recovery, reportBytes } from '../jobs/index.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { Backup, BackupsStore } from './backups.store.ts'
@@ -127,7 +128,10 @@ export function verifyJob({ store, repositories, clock }: ReadOptions): JobDefin
 export function restoreDiskJob({
   store,
   repositories,
-}: Pick<ReadOptions, 'store' | 'repositories'>): JobDefinition<RestoreDiskInput> {
+  engine,
+}: Pick<ReadOptions, 'store' | 'repositories'> & {
+  engine: Pick<Engine, 'removeRestoreLeftovers'>
+}): JobDefinition<RestoreDiskInput> {
   return {
     kind: 'restore-disk',
     input: RestoreDiskInput,
@@ -149,6 +153,12 @@ export function restoreDiskJob({
           repository.restoreDisk(disk, { signal: run.signal, onProgress }),
         )
       return { ...(await run.step('write', write)) }
+    },
+    recover: async ({ input, isCancelling }) => {
+      await engine.removeRestoreLeftovers(input.targetPath)
+      if (isCancelling) return { next: 'cancel' }
+      const detail = 'The Hub was restarted while the disk was restored. Start the restore again'
+      return { next: 'fail', failure: new AppError('job-interrupted', { detail }).toFailure() }
     },
   }
 }

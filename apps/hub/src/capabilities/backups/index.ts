@@ -1,6 +1,7 @@
 import type { HubMethods, NodeId, TunnelHandlers } from '@sendense/contracts'
 import type { DataPlane } from '@sendense/engine'
 import type { Clock, Logger } from '@sendense/platform'
+import type { Engine } from '../../platform/engine/engine.ts'
 import type { InventoryService } from '../inventory/index.ts'
 import type { JobsService } from '../jobs/index.ts'
 import type { VcentersService } from '../vcenters/index.ts'
@@ -27,6 +28,7 @@ export interface BackupsOptions {
   nodes: BackupsPorts['nodes']
   repositories: BackupsPorts['repositories']
   dataPlane: DataPlane
+  engine: Pick<Engine, 'removeRestoreLeftovers'>
   clock: Clock
   log: Logger
   /** The only directory that disks are restored to. */
@@ -51,7 +53,7 @@ export function createBackups(options: BackupsOptions): Backups {
   const captures = new CaptureRegistry()
   jobs.define(backupJob({ store, captures, inventory, vcenters, ports, clock, log }))
   jobs.define(verifyJob({ store, repositories, clock }))
-  jobs.define(restoreDiskJob({ store, repositories }))
+  jobs.define(restoreDiskJob({ store, repositories, engine: options.engine }))
   jobs.define(copyJob({ store, repositories, clock }))
   jobs.define(forgetJob({ store, repositories, clock }))
   const handlers = new CaptureHandlers({

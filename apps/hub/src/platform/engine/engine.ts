@@ -4,6 +4,7 @@ import {
   listenDataPlane,
   openRepository,
   probePlace,
+  removeRestoreLeftovers,
 } from '@sendense/engine'
 
 /** What the Hub asks of the engine; tests put a fake in its place. */
@@ -11,6 +12,7 @@ export interface Engine {
   initRepository: typeof initRepository
   openRepository: typeof openRepository
   probePlace: typeof probePlace
+  removeRestoreLeftovers: typeof removeRestoreLeftovers
   listenDataPlane: typeof listenDataPlane
   createRateLimit: typeof createRateLimit
 }
@@ -19,6 +21,7 @@ export const nativeEngine: Engine = {
   initRepository,
   openRepository,
   probePlace,
+  removeRestoreLeftovers,
   listenDataPlane,
   createRateLimit,
 }
