@@ -51,13 +51,11 @@ pub(super) async fn await_answer(
     sign_interval: Option<Duration>,
 ) -> Response<AnswerBody> {
     let Some(period) = sign_interval else { return answer_of(operation.await).into_response() };
-    match timeout(period, &mut operation).await {
-        Ok(ended) => answer_of(ended).into_response(),
-        Err(_) => {
-            let body = LateBody { operation: Some(operation), signs: interval(period) };
-            response(StatusCode::OK, LATE_TYPE, Either::Right(body))
-        }
-    }
+    let Ok(ended) = timeout(period, &mut operation).await else {
+        let body = LateBody { operation: Some(operation), signs: interval(period) };
+        return response(StatusCode::OK, LATE_TYPE, Either::Right(body));
+    };
+    answer_of(ended).into_response()
 }
 
 /// Signs of life, and the answer at last. The operation goes on when this is dropped.
