@@ -15,6 +15,7 @@ import { Backups1795392000007 } from './migrations/0007-backups.ts'
 import { RepositoryPlaces1795392000008 } from './migrations/0008-repository-places.ts'
 import { CopiesAndPasswords1795392000009 } from './migrations/0009-copies-and-passwords.ts'
 import { NodeLimits1795392000010 } from './migrations/0010-node-limits.ts'
+import { UnfinishedRepositories1795392000011 } from './migrations/0011-unfinished-repositories.ts'
 import { type Schema, SettingsEntity } from './platform/database/index.ts'
 
 /** All tables, and the way to them. A capability adds its entities and its migration here. */
@@ -40,5 +41,6 @@ export const SCHEMA: Schema = {
     RepositoryPlaces1795392000008,
     CopiesAndPasswords1795392000009,
     NodeLimits1795392000010,
+    UnfinishedRepositories1795392000011,
   ],
 }

@@ -293,7 +293,9 @@ export class JobsService {
       await clock.sleep(STORE_AGAIN_MS, this.#closed.signal).catch(() => undefined)
     }
     this.#live.delete(id)
-    log.info('A job has ended', { jobId: id, kind, ...ending })
+    // Not what it has found, which may be long and is kept with the job.
+    const failure = ending.state === 'failed' ? ending.failure : undefined
+    log.info('A job has ended', { jobId: id, kind, state: ending.state, ...(failure && { failure }) })
   }
 
   async #isEndStored(live: LiveJob, change: Partial<Job>, ending: Ending): Promise<boolean> {

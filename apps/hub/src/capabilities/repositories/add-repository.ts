@@ -10,28 +10,34 @@ import type { RepositoryPlace as EnginePlace, Repository } from '@sendense/engin
 import { AppError, type Clock, newId } from '@sendense/platform'
 import type { Engine } from '../../platform/engine/engine.ts'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
-import type { SecretBox } from '../../platform/secrets/secret-box.ts'
-import type { RepositoryMounts } from './mounts/repository-mounts.ts'
-import type { OpenRepositories } from './open-repositories.ts'
 import { probe } from './probe-place.ts'
-import { changedLimits, engineLimits, isMounted, makeFolder, reachPlace } from './reach-place.ts'
-import type { RepositoriesStore, RepositoryRecord } from './repositories.store.ts'
+import { changedLimits, engineLimits, isMounted, makeFolder, reachPlaceToWrite } from './reach-place.ts'
+import type { RepositoryRecord, UnfinishedRepository } from './repositories.store.ts'
 import { checkFolder, checkRepositoryPath, contains } from './repository-path.ts'
 import { passwordContext, sealPlace } from './repository-secrets.ts'
+import {
+  finishRepository,
+  recordOf,
+  settleInTheWay,
+  settleUnfinished,
+  type UnfinishedOptions,
+} from './unfinished-repository.ts'
 
 /** Decision 26. */
 const CHUNK_BYTES = 256 * 1024
 /** Whoever chooses the password of a new repository shall choose a long one. */
 const PASSWORD_MIN = 12
 
-export interface AddRepositoryOptions {
-  store: RepositoriesStore
+export type AddRepositoryOptions = UnfinishedOptions & {
   engine: Pick<Engine, 'initRepository' | 'openRepository' | 'probePlace'>
-  secrets: Pick<SecretBox, 'seal' | 'open'>
-  opened: OpenRepositories
-  mounts: RepositoryMounts
   dataDir: string
   clock: Clock
+}
+
+interface Added {
+  readonly record: RepositoryRecord
+  /** One that was made up. */
+  readonly password: string | null
 }
 
 /**
@@ -39,68 +45,116 @@ export interface AddRepositoryOptions {
  *
  * 1. What can be wrong with the request is looked for before anything is touched.
  * 2. The place is reached: a share is mounted, remote storage is tried out.
- * 3. The repository is made or opened there.
+ * 3. The repository is made or opened there. The password of one that is made is kept before: whatever happens, there is
+ *    no repository that nobody can open.
  * 4. The record is kept. One that was removed earlier gets its old id, so its backups have it back.
  */
 export async function addRepository(
   request: CreateRepositoryRequest,
   options: AddRepositoryOptions,
-): Promise<{ record: RepositoryRecord; password: string | null }> {
-  const { store, mounts, opened } = options
+): Promise<Added> {
+  await settleInTheWay(request, options)
   await checkRequest(request, options)
-  const mountName = RepositoryIdSchema.parse(newId())
-  const password = request.password ?? randomBytes(32).toString('base64url')
+  const id = RepositoryIdSchema.parse(newId())
   try {
-    const place = await reachPlace(request.place, mountName, mounts)
-    if (isMounted(request.place)) await mounts.checkWritable(mountName)
-    const repository = await makeOrOpen(place, password, request, options)
-    try {
-      const known = await store.findRemoved(repository.id)
-      const record = recordOf(
-        request,
-        { known, newId: mountName, password, formatId: repository.id },
-        options,
-      )
-      await (known ? store.restore(record) : store.add(record))
-      opened.keep(record.id, repository)
-      // Its share is mounted under another name: it is opened again when it is needed.
-      if (isMounted(record.place) && record.id !== mountName) await opened.close(record.id)
-      if (isMounted(record.place) && record.id !== mountName) await mounts.detach(mountName)
-      return { record, password: request.password === undefined ? password : null }
-    } catch (error) {
-      await repository.close()
-      throw error
-    }
+    const place = await reachPlaceToWrite(request.place, id, options.mounts)
+    if (place.type !== 'local') await checkRemote(place, request.existing, options.engine)
+    return await (request.existing ? takeIn(request, place, id, options) : make(request, place, id, options))
   } catch (error) {
-    await mounts.detach(mountName)
+    await options.mounts.detach(id)
     throw error
   }
 }
 
-function recordOf(
+async function make(
+  request: CreateRepositoryRequest,
+  place: EnginePlace,
+  id: RepositoryId,
+  options: AddRepositoryOptions,
+): Promise<Added> {
+  if (place.type === 'local') await checkFolder(place.path)
+  const password = request.password ?? randomBytes(32).toString('base64url')
+  const unfinished = draftOf(request, { id, password, chunkBytes: CHUNK_BYTES }, options)
+  await options.store.begin(unfinished)
+  const record = await makeAndKeep(place, password, unfinished, options)
+  return { record, password: request.password === undefined ? password : null }
+}
+
+async function makeAndKeep(
+  place: EnginePlace,
+  password: string,
+  unfinished: UnfinishedRepository,
+  options: AddRepositoryOptions,
+): Promise<RepositoryRecord> {
+  try {
+    const repository = await init(place, password, unfinished, options)
+    return await finishRepository(unfinished, repository, options)
+  } catch (error) {
+    // An answer may be lost, so that it is there all the same.
+    await options.mounts.detach(unfinished.id)
+    const found = await settleUnfinished(unfinished, options)
+    if (found) return found
+    throw error
+  }
+}
+
+async function init(
+  place: EnginePlace,
+  password: string,
+  { limits }: UnfinishedRepository,
+  { engine }: AddRepositoryOptions,
+): Promise<Repository> {
+  await makeFolder(place)
+  try {
+    return await engine.initRepository({ place, password, limits: engineLimits(limits) })
+  } catch (error) {
+    // Takes away an empty folder only, so that the next attempt finds what this one found.
+    if (place.type === 'local') await rmdir(place.path).catch(() => undefined)
+    return throwFromEngine(error)
+  }
+}
+
+async function takeIn(
+  request: CreateRepositoryRequest,
+  place: EnginePlace,
+  mountName: RepositoryId,
+  options: AddRepositoryOptions,
+): Promise<Added> {
+  const { store, mounts, opened, engine } = options
+  const { password = '', limits } = request
+  const location = { place, password, limits: engineLimits(changedLimits(NO_LIMITS, limits)) }
+  const repository = await engine.openRepository(location).catch(throwFromEngine)
+  try {
+    const known = await store.findRemoved(repository.id)
+    const id = known?.id ?? mountName
+    const chunkBytes = known?.chunkBytes ?? CHUNK_BYTES
+    const record = recordOf(draftOf(request, { id, password, chunkBytes }, options), repository.id)
+    await (known ? store.restore(record) : store.add(record))
+    opened.keep(record.id, repository)
+    // Its share is mounted under another name: it is opened again when it is needed.
+    if (isMounted(record.place) && record.id !== mountName) await opened.close(record.id)
+    if (isMounted(record.place) && record.id !== mountName) await mounts.detach(mountName)
+    return { record, password: null }
+  } catch (error) {
+    await repository.close()
+    throw error
+  }
+}
+
+function draftOf(
   { name, place, chunkBytes, limits }: CreateRepositoryRequest,
-  {
-    known,
-    newId,
-    password,
-    formatId,
-  }: { known: RepositoryRecord | undefined; newId: RepositoryId; password: string; formatId: string },
+  usual: { id: RepositoryId; password: string; chunkBytes: number },
   { secrets, clock }: AddRepositoryOptions,
-): RepositoryRecord {
-  const id = known?.id ?? newId
+): UnfinishedRepository {
+  const { id, password } = usual
   return {
     id,
     name,
     type: place.type,
     ...sealPlace(place, id, secrets),
-    formatId,
-    chunkBytes: chunkBytes ?? known?.chunkBytes ?? CHUNK_BYTES,
+    chunkBytes: chunkBytes ?? usual.chunkBytes,
     sealedPassword: secrets.seal(password, passwordContext(id)),
-    sealedNextPassword: null,
-    isEnabled: true,
     limits: changedLimits(NO_LIMITS, limits),
-    storage: null,
-    removedAt: null,
     createdAt: clock.now(),
   }
 }
@@ -131,26 +185,6 @@ function wrongPassword(detail: string): AppError {
     detail: `The password ${detail}`,
     errors: [{ pointer: '/body/password', detail }],
   })
-}
-
-async function makeOrOpen(
-  place: EnginePlace,
-  password: string,
-  { existing, limits }: CreateRepositoryRequest,
-  { engine }: AddRepositoryOptions,
-): Promise<Repository> {
-  const location = { place, password, limits: engineLimits(changedLimits(NO_LIMITS, limits)) }
-  if (place.type !== 'local') await checkRemote(place, existing, engine)
-  if (existing) return engine.openRepository(location).catch(throwFromEngine)
-  if (place.type === 'local') await checkFolder(place.path)
-  await makeFolder(place)
-  try {
-    return await engine.initRepository(location)
-  } catch (error) {
-    // Takes away an empty folder only, so that the next attempt finds what this one found.
-    if (place.type === 'local') await rmdir(place.path).catch(() => undefined)
-    return throwFromEngine(error)
-  }
 }
 
 /** Storage elsewhere is tried out first: what is wrong with it is told apart, and nothing is half made. */

@@ -17,6 +17,17 @@ export async function reachPlace(
   return { type: 'local', path: join(point, place.folder) }
 }
 
+/** As `reachPlace`, for whoever wants to store something there: fails when a share does not let the Hub write. */
+export async function reachPlaceToWrite(
+  place: NewRepositoryPlace,
+  name: string,
+  mounts: Pick<RepositoryMounts, 'attach' | 'checkWritable'>,
+): Promise<EnginePlace> {
+  const reached = await reachPlace(place, name, mounts)
+  if (isMounted(place)) await mounts.checkWritable(name)
+  return reached
+}
+
 /** Makes the folder of a new repository, if it is to be a folder. */
 export async function makeFolder(place: EnginePlace): Promise<void> {
   if (place.type !== 'local') return

@@ -1,6 +1,6 @@
 import { EntitySchema } from 'typeorm'
 import { bool, id, instant, int, json, longText, named, text } from '../../platform/database/columns.ts'
-import type { RepositoryRecord } from './repositories.store.ts'
+import type { RepositoryRecord, UnfinishedRepository } from './repositories.store.ts'
 
 export type RepositoryRow = { -readonly [K in keyof RepositoryRecord]: RepositoryRecord[K] }
 
@@ -25,4 +25,22 @@ export const RepositoryEntity = new EntitySchema<RepositoryRow>({
   },
 })
 
-export const RepositoryEntities = [RepositoryEntity]
+type UnfinishedRepositoryRow = { -readonly [K in keyof UnfinishedRepository]: UnfinishedRepository[K] }
+
+export const UnfinishedRepositoryEntity = new EntitySchema<UnfinishedRepositoryRow>({
+  name: 'UnfinishedRepository',
+  tableName: 'unfinished_repositories',
+  columns: {
+    id: id({ primary: true }),
+    name: text(100),
+    type: text(16),
+    place: json(),
+    sealedSecrets: named('sealed_secrets', longText({ nullable: true })),
+    chunkBytes: named('chunk_bytes', int()),
+    sealedPassword: named('sealed_password', text(2000)),
+    limits: json(),
+    createdAt: named('created_at', instant()),
+  },
+})
+
+export const RepositoryEntities = [RepositoryEntity, UnfinishedRepositoryEntity]

@@ -100,6 +100,103 @@ test('after a restart all repositories are opened with their sealed passwords', 
   expect(engine.openCount).toBe(1)
 })
 
+describe('a repository whose making is interrupted', () => {
+  const dies = () => Promise.reject(new Error('The process is gone'))
+
+  /** A Hub that dies after the repository was made, before it has the record. */
+  async function die(): Promise<void> {
+    const { finish } = store
+    store.finish = dies
+    const before = aService()
+    await expect(create(before)).rejects.toThrow('The process is gone')
+    await before.close()
+    store.finish = finish
+    expect([await store.listAll(), (await store.listUnfinished()).length]).toEqual([[], 1])
+  }
+
+  test('is there after the next start, with its password', async () => {
+    await die()
+    const after = aService()
+    await after.openAll()
+    const [record] = await store.listAll()
+    expect(record).toMatchObject({ name: 'main', chunkBytes: 1024 * 1024, isEnabled: true })
+    expect(await store.listUnfinished()).toEqual([])
+    await after.close()
+    await after.openAll()
+    expect(await after.closedCount()).toBe(0)
+  })
+
+  test('is met by the next attempt to make it', async () => {
+    await die()
+    await expect(create(aService())).rejects.toMatchObject({ code: 'conflict' })
+    expect((await store.listAll()).map(({ name }) => name)).toEqual(['main'])
+  })
+
+  test('gets another name when its own was taken meanwhile', async () => {
+    await die()
+    const { openRepository } = engine
+    engine.openRepository = async () => Promise.reject(new EngineError('storage-unreachable', 'It is away'))
+    const service = aService()
+    await create(service, { path: join(folder, 'another') })
+    engine.openRepository = openRepository
+    await service.openAll()
+    const names = (await store.listAll()).map(({ name }) => name)
+    expect(names).toEqual(['main', expect.stringMatching(/^main [0-9a-f-]{36}$/)])
+  })
+
+  test('waits while its place is away', async () => {
+    await die()
+    const { openRepository } = engine
+    engine.openRepository = async () => Promise.reject(new EngineError('storage-unreachable', 'It is away'))
+    await aService().openAll()
+    expect(await store.listUnfinished()).toHaveLength(1)
+    engine.openRepository = openRepository
+    await aService().openAll()
+    expect(await store.listAll()).toHaveLength(1)
+  })
+
+  test('is given up when there is none, or one of somebody else', async () => {
+    const { initRepository } = engine
+    engine.initRepository = dies
+    const before = aService()
+    const { giveUp } = store
+    store.giveUp = dies
+    await expect(create(before)).rejects.toThrow('The process is gone')
+    store.giveUp = giveUp
+    engine.initRepository = initRepository
+    expect(await store.listUnfinished()).toHaveLength(1)
+    const other = await initRepository({
+      place: { type: 'local', path: join(folder, 'repo') },
+      password: 'of somebody else',
+    })
+    await other.close()
+    await aService().openAll()
+    expect([await store.listAll(), await store.listUnfinished()]).toEqual([[], []])
+    expect(await readdir(join(folder, 'repo'))).toContain('config')
+  })
+
+  test('is there although the answer was lost', async () => {
+    const { initRepository } = engine
+    engine.initRepository = async location => {
+      await (await initRepository(location)).close()
+      throw new EngineError('storage-unreachable', 'The answer was lost')
+    }
+    const service = aService()
+    const { repository, password } = await create(service)
+    expect(password).toMatch(/^[\w-]{43}$/)
+    expect(await service.open(repository.id)).toMatchObject({ repository: { id: repository.formatId } })
+    expect(await store.listUnfinished()).toEqual([])
+  })
+
+  test('leaves no trace when it fails before there is anything', async () => {
+    engine.initRepository = async () => Promise.reject(new EngineError('storage-permission-missing', 'No'))
+    const service = aService()
+    await expect(create(service)).rejects.toMatchObject({ code: 'storage-permission-missing' })
+    expect([await store.listAll(), await store.listUnfinished()]).toEqual([[], []])
+    expect(await readdir(folder)).not.toContain('repo')
+  })
+})
+
 test('one in which nothing can be stored is open to be read, and says why to who wants to store', async () => {
   const before = aService()
   const { repository } = await create(before)

@@ -21,11 +21,12 @@ import type { RepositoryMounts } from './mounts/repository-mounts.ts'
 import { OneByOne } from './one-by-one.ts'
 import type { OpenRepositories } from './open-repositories.ts'
 import { probe, probeShare } from './probe-place.ts'
-import { changedLimits, isMounted, reachPlace } from './reach-place.ts'
+import { changedLimits, isMounted, reachPlaceToWrite } from './reach-place.ts'
 import type { RepositoriesStore, RepositoryChange, RepositoryRecord } from './repositories.store.ts'
 import { checkRepositoryPath } from './repository-path.ts'
 import { openPlace, sealPlace } from './repository-secrets.ts'
 import { viewOf } from './repository-view.ts'
+import { settleAll } from './unfinished-repository.ts'
 
 export interface RepositoriesOptions {
   store: RepositoriesStore
@@ -114,9 +115,8 @@ export class RepositoriesService {
     if (place.type === 'local') await checkRepositoryPath(place.path, { dataDir, existing: true })
     const mountName = `test-${newId()}`
     try {
-      const reached = await reachPlace(place, mountName, mounts)
+      const reached = await reachPlaceToWrite(place, mountName, mounts)
       const isShare = isMounted(place) && reached.type === 'local'
-      if (isShare) await mounts.checkWritable(mountName)
       return await (isShare ? probeShare(reached, engine) : probe(reached, engine))
     } finally {
       await mounts.detach(mountName)
@@ -130,9 +130,7 @@ export class RepositoriesService {
     const place = openPlace(record, secrets)
     const mountName = `test-${newId()}`
     try {
-      const reached = await reachPlace(place, mountName, mounts)
-      if (isMounted(place)) await mounts.checkWritable(mountName)
-      return await probe(reached, engine)
+      return await probe(await reachPlaceToWrite(place, mountName, mounts), engine)
     } finally {
       await mounts.detach(mountName)
     }
@@ -175,12 +173,16 @@ export class RepositoriesService {
     return record
   }
 
-  /** Opens all repositories, after what a killed Hub has left is taken away. One that cannot be opened is logged, and tried again when it is needed. */
+  /**
+   * Opens all repositories, after what a killed Hub has left is taken away. One that cannot be opened is logged, and tried
+   * again when it is needed. Those whose making was interrupted are looked after.
+   */
   async openAll(): Promise<void> {
     const ids = (await this.#options.store.listAll()).map(({ id }) => id)
     await this.#options.mounts.sweep(new Set<string>(ids))
     for (const record of await this.#enabled())
       await this.#options.opened.open(record).catch(error => this.#cannotOpen(record, error))
+    await this.#oneByOne(() => settleAll(this.#options))
   }
 
   /** How many repositories should be open and are not. */

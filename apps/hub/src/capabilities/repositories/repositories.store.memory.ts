@@ -6,11 +6,13 @@ import {
   type RepositoryChange,
   type RepositoryRecord,
   removedRecord,
+  type UnfinishedRepository,
 } from './repositories.store.ts'
 
 /** The fake: passes the same suite as the real store. */
 export class RepositoriesMemoryStore implements RepositoriesStore {
   readonly #repositories = new Map<RepositoryId, RepositoryRecord>()
+  readonly #unfinished = new Map<RepositoryId, UnfinishedRepository>()
 
   async add(repository: RepositoryRecord): Promise<void> {
     this.#checkUnique(repository)
@@ -59,6 +61,25 @@ export class RepositoriesMemoryStore implements RepositoriesStore {
 
   async restore(repository: RepositoryRecord): Promise<void> {
     await this.add(repository)
+  }
+
+  async begin(unfinished: UnfinishedRepository): Promise<void> {
+    this.#unfinished.set(unfinished.id, { ...unfinished })
+  }
+
+  async finish(repository: RepositoryRecord): Promise<void> {
+    await this.add(repository)
+    this.#unfinished.delete(repository.id)
+  }
+
+  async giveUp(id: RepositoryId): Promise<void> {
+    this.#unfinished.delete(id)
+  }
+
+  async listUnfinished(): Promise<UnfinishedRepository[]> {
+    return [...this.#unfinished.values()].sort(
+      (one, other) => one.createdAt.getTime() - other.createdAt.getTime(),
+    )
   }
 
   #checkUnique({ id, name, formatId }: RepositoryRecord): void {

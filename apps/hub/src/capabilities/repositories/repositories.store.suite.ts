@@ -1,7 +1,7 @@
 import { NO_LIMITS, RepositoryId } from '@sendense/contracts'
 import { newId } from '@sendense/platform'
 import { describe, expect, test } from 'vitest'
-import type { RepositoriesStore, RepositoryRecord } from './repositories.store.ts'
+import type { RepositoriesStore, RepositoryRecord, UnfinishedRepository } from './repositories.store.ts'
 
 /** What every store of repositories promises. */
 export function repositoriesStoreSuite(name: string, open: () => Promise<RepositoriesStore>): void {
@@ -77,6 +77,34 @@ export function repositoriesStoreSuite(name: string, open: () => Promise<Reposit
       expect(await store.get(repository.id)).toEqual({ ...repository, name: 'again' })
       expect(await store.findRemoved(repository.formatId)).toBeUndefined()
     })
+
+    test('one that is being made is no repository until it is finished', async () => {
+      const store = await open()
+      const [first, second] = [aRepository(), aRepository({ createdAt: new Date('2026-01-02') })]
+      await store.begin(unfinishedOf(second))
+      await store.begin(unfinishedOf(first))
+      expect(await store.listUnfinished()).toEqual([unfinishedOf(first), unfinishedOf(second)])
+      expect(await store.listAll()).toEqual([])
+      await store.finish(first)
+      expect(await store.get(first.id)).toEqual(first)
+      await store.giveUp(second.id)
+      await store.giveUp(second.id)
+      expect(await store.listUnfinished()).toEqual([])
+      expect(await store.listAll()).toEqual([first])
+    })
+
+    test('one that cannot be finished stays unfinished', async () => {
+      const store = await open()
+      const [known, taken] = [aRepository(), aRepository()]
+      await store.add(known)
+      await store.begin(unfinishedOf(taken))
+      const namesake = store.finish({ ...taken, name: known.name })
+      await expect(namesake).rejects.toMatchObject({ code: 'conflict' })
+      const double = store.finish({ ...taken, formatId: known.formatId })
+      await expect(double).rejects.toMatchObject({ code: 'repository-exists' })
+      expect(await store.listUnfinished()).toEqual([unfinishedOf(taken)])
+      expect(await store.listAll()).toEqual([known])
+    })
   })
 }
 
@@ -99,4 +127,9 @@ function aRepository(overrides: Partial<RepositoryRecord> = {}): RepositoryRecor
     createdAt: new Date('2026-01-01T00:00:00.123Z'),
     ...overrides,
   }
+}
+
+function unfinishedOf(repository: RepositoryRecord): UnfinishedRepository {
+  const { id, name, type, place, sealedSecrets, chunkBytes, sealedPassword, limits, createdAt } = repository
+  return { id, name, type, place, sealedSecrets, chunkBytes, sealedPassword, limits, createdAt }
 }

@@ -33,6 +33,20 @@ export interface RepositoryRecord {
   readonly createdAt: Date
 }
 
+/** A repository that is being made: what opens it is kept before it is there. */
+export type UnfinishedRepository = Pick<
+  RepositoryRecord,
+  | 'id'
+  | 'name'
+  | 'type'
+  | 'place'
+  | 'sealedSecrets'
+  | 'chunkBytes'
+  | 'sealedPassword'
+  | 'limits'
+  | 'createdAt'
+>
+
 export type RepositoryChange = Partial<Omit<RepositoryRecord, 'id' | 'type' | 'createdAt'>>
 
 /** All but `findRemoved` and `restore` know only the repositories that were not removed. */
@@ -52,6 +66,14 @@ export interface RepositoriesStore {
   findRemoved(formatId: string): Promise<RepositoryRecord | undefined>
   /** Replaces a removed one: the backups that name it have it back. Fails like `add`. */
   restore(repository: RepositoryRecord): Promise<void>
+  /** Keeps a repository that is about to be made. */
+  begin(unfinished: UnfinishedRepository): Promise<void>
+  /** Adds one that was begun and is there now. Both or neither; fails like `add`. */
+  finish(repository: RepositoryRecord): Promise<void>
+  /** Forgets one that was begun and is not there. */
+  giveUp(id: RepositoryId): Promise<void>
+  /** Those that were begun and neither finished nor given up, the oldest first. */
+  listUnfinished(): Promise<UnfinishedRepository[]>
 }
 
 /** What is left of a record when its repository is removed. */

@@ -2,12 +2,13 @@ import type { Page, PageQuery, RepositoryId, RepositoryType } from '@sendense/co
 import { AppError } from '@sendense/platform'
 import { IsNull, Not } from 'typeorm'
 import { type Db, findPage, isUniqueViolation } from '../../platform/database/index.ts'
-import { RepositoryEntity } from './repositories.entities.ts'
+import { RepositoryEntity, UnfinishedRepositoryEntity } from './repositories.entities.ts'
 import {
   type RepositoriesStore,
   type RepositoryChange,
   type RepositoryRecord,
   removedRecord,
+  type UnfinishedRepository,
 } from './repositories.store.ts'
 
 const PRESENT = { removedAt: IsNull() }
@@ -74,6 +75,29 @@ export class RepositoriesTypeormStore implements RepositoriesStore {
     await this.#db
       .write(manager => manager.update(RepositoryEntity, { id }, { ...repository }))
       .catch(error => this.#throwTaken({ id, ...repository }, error))
+  }
+
+  async begin(unfinished: UnfinishedRepository): Promise<void> {
+    await this.#db.write(manager => manager.insert(UnfinishedRepositoryEntity, { ...unfinished }))
+  }
+
+  async finish(repository: RepositoryRecord): Promise<void> {
+    await this.#db
+      .write(async manager => {
+        await manager.delete(UnfinishedRepositoryEntity, { id: repository.id })
+        await manager.insert(RepositoryEntity, { ...repository })
+      })
+      .catch(error => this.#throwTaken(repository, error))
+  }
+
+  async giveUp(id: RepositoryId): Promise<void> {
+    await this.#db.write(manager => manager.delete(UnfinishedRepositoryEntity, { id }))
+  }
+
+  listUnfinished(): Promise<UnfinishedRepository[]> {
+    return this.#db.read(manager =>
+      manager.find(UnfinishedRepositoryEntity, { order: { createdAt: 'ASC', id: 'ASC' } }),
+    )
   }
 
   async #findOne(where: object): Promise<RepositoryRecord | undefined> {
