@@ -1,8 +1,8 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Backup, NodeId, Vm } from '@sendense/contracts'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { waitFor } from '../support/child.ts'
 import { hashFile } from '../support/hash-file.ts'
 import { untilNothingLeft } from '../support/leftovers.ts'
 import { noise } from '../support/noise.ts'
@@ -107,9 +107,14 @@ test('a Node that is limited sends no faster, until the limit is taken away', as
   await stage.lab.control.write({ vm: vm.moRef, key: first }, 16 * MIB, noise(16 * MIB, 'limited'))
   expect(await limit(MIB)).toMatchObject({ bytesPerSecondMax: MIB })
   const running = stage.backUpWell(vm)
-  await sleep(4000)
-  const [job] = (await stage.admin.jobs.listJobs({ query: { kind: 'backup', limit: 1 } })).items
-  expect(job?.state).toBe('running')
+  const beganAt = performance.now()
+  const hasSent = async () => {
+    const [job] = (await stage.admin.jobs.listJobs({ query: { kind: 'backup', limit: 1 } })).items
+    return (job?.state === 'running' && job.bytes.newBytes >= 3 * MIB) || undefined
+  }
+  await waitFor('the Node to have sent 3 MiB, and to go on', hasSent)
+  // Without a limit all 16 are sent by then.
+  expect(performance.now() - beganAt).toBeGreaterThan(1500)
   expect(await limit(null)).toMatchObject({ bytesPerSecondMax: null })
   expect((await running).bytes.newBytes).toBeGreaterThanOrEqual(15 * MIB)
 })

@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Vm } from '@sendense/contracts'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type AzureServer, startAzureServer } from '../support/azure-server.ts'
 import { waitFor } from '../support/child.ts'
 import { CliSession } from '../support/cli-session.ts'
 import { ADMIN_PASSWORD } from '../support/hub-process.ts'
@@ -10,11 +11,15 @@ import { noise } from '../support/noise.ts'
 import { familyOf } from '../support/our-processes.ts'
 import { problemOf } from '../support/problem-of.ts'
 import { RawDataPlane } from '../support/raw-data-plane.ts'
+import { type RepositoryServer, startRepositoryServer } from '../support/repository-server.ts'
+import { type S3Server, startS3Server } from '../support/s3-server.ts'
+import { type SshServer, startSshServer } from '../support/ssh-server.ts'
 import { type Stage, startStage } from '../support/stage.ts'
 
 const MIB = 1024 * 1024
 const VCENTER_PASSWORD = 'pw<of>&the"vCenter+% ß'
 const WRONG_PASSWORD = 'a wrong <one> & "long"'
+const SHARE_PASSWORD = 'the password of a share'
 
 /** A place where a secret must not be, and what was found there. */
 interface Place {
@@ -23,12 +28,14 @@ interface Place {
 }
 
 let stage: Stage
+let storage: Storage
 let token: string
 let captureId: string
 /** Everything that can be seen from outside while a capture runs, and after it. */
 let places: Place[]
 
 beforeAll(async () => {
+  storage = await startStorage()
   stage = await startStage({
     lab: { vms: [{ name: 'vm', disks: [{ sizeBytes: 24 * MIB }] }], password: VCENTER_PASSWORD },
     // The most talkative logs.
@@ -39,6 +46,7 @@ beforeAll(async () => {
   const body = { username: 'admin', password: ADMIN_PASSWORD }
   token = (await hub.client().auth.login({ body })).token
   await (await CliSession.logIn(hub)).json('backup', 'list')
+  await addRepositories()
   const vm = await stage.addVm('vm')
   await lab.control.write({ vm: vm.moRef, key: 2000 }, 0, noise(20 * MIB, 'secrets'))
   await lab.control.vddkLatency(1_500_000)
@@ -51,8 +59,12 @@ beforeAll(async () => {
   expect(late.state).toBe('succeeded')
   await failInEveryWay(vm)
   places.push(...(await filePlaces()), ...logPlaces(), ...(await answerPlaces()))
+  // The repository server is compiled first, unless that was done before.
+}, 900_000)
+afterAll(async () => {
+  await stage?.[Symbol.asyncDispose]()
+  await storage?.[Symbol.asyncDispose]()
 })
-afterAll(() => stage?.[Symbol.asyncDispose]())
 
 test('the search looks at what it should: processes, logs, database and files, and finds what is there', () => {
   const names = places.map(({ name }) => name)
@@ -87,6 +99,11 @@ test.for<[string, () => string]>([
   ['administrator password', () => ADMIN_PASSWORD],
   ['bearer token', () => token],
   ['wrong password that was tried', () => WRONG_PASSWORD],
+  ['secret key of a bucket', () => storage.s3.secretAccessKey],
+  ['key of an Azure account', () => storage.azure.accountKey],
+  ['password for a repository server', () => storage.vault.password],
+  ['private key for an SSH server', () => storage.ssh.privateKeyPem.split('\n')[2] ?? ''],
+  ['password of a share', () => SHARE_PASSWORD],
 ])('the %s is nowhere in clear', async ([_what, secret]) => {
   expect(secret().length).toBeGreaterThan(10)
   for (const form of formsOf(secret())) expect(placesWith(form)).toEqual([])
@@ -113,6 +130,61 @@ test('no ticket of the capture stands anywhere', async () => {
     expect(await plane.open(24 * MIB, 'complete', { ticket })).toMatchObject({ code: 'ticket-invalid' })
   }
 })
+
+/** Servers for each kind of place that takes a secret; shares need a machine of their own to be mounted. */
+interface Storage extends AsyncDisposable {
+  readonly s3: S3Server
+  readonly azure: AzureServer
+  readonly vault: RepositoryServer
+  readonly ssh: SshServer
+}
+
+async function startStorage(): Promise<Storage> {
+  await using starting = new AsyncDisposableStack()
+  const s3 = starting.use(await startS3Server())
+  await s3.makeBucket('backups')
+  const azure = starting.use(await startAzureServer())
+  await azure.makeContainer('backups')
+  const vault = starting.use(await startRepositoryServer())
+  const ssh = starting.use(await startSshServer())
+  const all = starting.move()
+  return { s3, azure, vault, ssh, [Symbol.asyncDispose]: () => all.disposeAsync() }
+}
+
+function storagePlaces() {
+  const { s3, azure, vault, ssh } = storage
+  const { endpoint, region, accessKeyId, secretAccessKey } = s3
+  const { url, username, password, certificateSha256 } = vault
+  const { port, username: user, folder: path, hostKey, privateKeyPem } = ssh
+  const { account, accountKey } = azure
+  return {
+    bucket: { type: 's3', endpoint, region, bucket: 'backups', accessKeyId, secretAccessKey },
+    container: { type: 'azure', endpoint: azure.endpoint, account, accountKey, container: 'backups' },
+    vault: { type: 'rest', url, username, password, certificateSha256 },
+    ssh: { type: 'sftp', host: '127.0.0.1', port, username: user, path, hostKey, privateKeyPem },
+  } as const
+}
+
+/** Repositories that are made and stay, and places that fail although their secrets are right. */
+async function addRepositories(): Promise<void> {
+  const { repositories } = stage.admin
+  const made = storagePlaces()
+  for (const [name, place] of Object.entries(made)) {
+    await repositories.createRepository({ body: { name, place } })
+  }
+  const share = { type: 'smb', server: '127.0.0.1', share: 'none' } as const
+  const failing = [
+    { ...made.bucket, bucket: 'none' },
+    { ...made.container, container: 'none' },
+    { ...made.vault, certificateSha256: 'a'.repeat(64) },
+    { ...made.ssh, hostKey: storage.ssh.otherHostKey },
+    { ...share, username: 'hub', password: SHARE_PASSWORD },
+  ]
+  for (const place of failing) {
+    const problem = await problemOf(repositories.testRepositoryPlace({ body: { place } }))
+    expect(problem.code, place.type).toMatch(/^(storage|mount|repository)-/)
+  }
+}
 
 /** Errors are where secrets slip out: a password that is refused, and one that VMware's library echoes. */
 async function failInEveryWay(vm: Vm): Promise<void> {
