@@ -169,6 +169,9 @@ describe('space that no restore point needs', () => {
     expect(point?.paths).not.toEqual([])
     const told = cli.text('repository', 'verify', 'main', '--scope', 'structure')
     await expect(told).rejects.toThrow(`${point?.id}: ${point?.paths.join(', ')}`)
+    // So it is in the list of backups, until it is mended.
+    expect(await damagedIds()).toEqual(found.damagedRestorePoints.map(({ id }) => id).toSorted())
+    expect(await cli.text('backup', 'list')).toContain(' damaged ')
 
     const repaired = await resultOf(
       repositories.repairRepository({ ...main(), body: { sourceRepositoryId: second.id } }),
@@ -180,11 +183,19 @@ describe('space that no restore point needs', () => {
       problems: [],
     })
     expect(repaired.healedChunks).toBeGreaterThan(0)
+    expect(await damagedIds()).toEqual([])
     expect(await resultOf(verify({ scope: 'all' }))).toMatchObject({ problems: [] })
     expect(await isIntact(stage.repository)).toBe(true)
     await resultOf(stage.admin.backups.verifyBackup({ params: { backupId: latest.id } }))
   })
 })
+
+/** The restore points of the main repository that are known not to be whole. */
+async function damagedIds(): Promise<string[]> {
+  const query = { repositoryId: stage.repository.id, limit: 200 }
+  const { items } = await stage.admin.backups.listBackups({ query })
+  return items.flatMap(({ damagedAt, restorePointId }) => (damagedAt && restorePointId) || []).toSorted()
+}
 
 describe('keys and locks', () => {
   const opens = (password: string) =>

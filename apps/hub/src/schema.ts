@@ -16,6 +16,7 @@ import { RepositoryPlaces1795392000008 } from './migrations/0008-repository-plac
 import { CopiesAndPasswords1795392000009 } from './migrations/0009-copies-and-passwords.ts'
 import { NodeLimits1795392000010 } from './migrations/0010-node-limits.ts'
 import { UnfinishedRepositories1795392000011 } from './migrations/0011-unfinished-repositories.ts'
+import { DamagedBackups1795392000012 } from './migrations/0012-damaged-backups.ts'
 import { type Schema, SettingsEntity } from './platform/database/index.ts'
 
 /** All tables, and the way to them. A capability adds its entities and its migration here. */
@@ -42,5 +43,6 @@ export const SCHEMA: Schema = {
     CopiesAndPasswords1795392000009,
     NodeLimits1795392000010,
     UnfinishedRepositories1795392000011,
+    DamagedBackups1795392000012,
   ],
 }

@@ -82,6 +82,10 @@ export const Backup = z
     verifiedAt: Instant.nullable().meta({
       description: 'When all its bytes were last read back and matched',
     }),
+    damagedAt: Instant.nullable().meta({
+      description:
+        'When it was found that not all of it can be read; null when nothing is known of that, or when it has been mended',
+    }),
     copyOf: BackupId.nullable().meta({ description: 'Backup in another repository that this is a copy of' }),
     tags: z.record(z.string(), z.string()).meta({ description: 'Labels given by the caller' }),
   })

@@ -151,7 +151,7 @@ export function backupTable(all: readonly Backup[]): string {
       one.id,
       one.vmName,
       formatInstant(one.capturedAt),
-      one.status,
+      statusText(one),
       one.mode ?? '-',
       formatBytes(one.bytes.readBytes),
       formatBytes(one.bytes.newBytes),
@@ -160,12 +160,17 @@ export function backupTable(all: readonly Backup[]): string {
   )
 }
 
+/** The status, and what is wrong with a restore point that is there. */
+export function statusText({ status, damagedAt }: Pick<Backup, 'status' | 'damagedAt'>): string {
+  return status === 'succeeded' && damagedAt !== null ? 'damaged' : status
+}
+
 function backupText(backup: BackupDetails): string {
   const { bytes } = backup
   const fields = formatFields([
     ['Id', backup.id],
     ['VM', backup.vmName],
-    ['Status', backup.status],
+    ['Status', statusText(backup)],
     ['Restore point', backup.restorePointId ?? '-'],
     ['Captured', formatInstant(backup.capturedAt)],
     ['Mode', backup.mode ?? '-'],
@@ -176,6 +181,7 @@ function backupText(backup: BackupDetails): string {
     ['New', formatBytes(bytes.newBytes)],
     ['Stored', formatBytes(bytes.storedBytes)],
     ['Verified', formatInstant(backup.verifiedAt)],
+    ...(backup.damagedAt === null ? [] : [['Found damaged', formatInstant(backup.damagedAt)] as const]),
     ...Object.entries(backup.tags).map(([name, value]) => [`Tag ${name}`, value] as const),
     ...(backup.protectedUntil === null
       ? []

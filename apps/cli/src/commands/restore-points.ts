@@ -7,7 +7,7 @@ import { followJob, showStarted } from '../follow-job.ts'
 import { formatInstant, formatTable } from '../format.ts'
 import { parseNumber } from '../parse-size.ts'
 import { parseTags } from '../parse-tags.ts'
-import { backupTable, toBackupId } from './backups.ts'
+import { backupTable, statusText, toBackupId } from './backups.ts'
 import { findVm } from './vms.ts'
 
 type RuleOptions = { -readonly [K in keyof RetentionRules]?: number }
@@ -128,7 +128,7 @@ function copyTable(copies: readonly Backup[]): string {
     copies.map(one => [
       one.id,
       one.repositoryId,
-      one.status,
+      statusText(one),
       formatInstant(one.finishedAt),
       formatInstant(one.verifiedAt),
     ]),

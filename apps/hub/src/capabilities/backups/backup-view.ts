@@ -9,5 +9,6 @@ export function viewOf({ nodeId: _nodeId, chunkBytes: _chunkBytes, ...backup }: 
     startedAt: backup.startedAt.toISOString(),
     finishedAt: backup.finishedAt?.toISOString() ?? null,
     verifiedAt: backup.verifiedAt?.toISOString() ?? null,
+    damagedAt: backup.damagedAt?.toISOString() ?? null,
   }
 }

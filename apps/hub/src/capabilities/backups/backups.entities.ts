@@ -51,6 +51,7 @@ export const BackupEntity = new EntitySchema<BackupRow>({
     bytes: json(),
     failure: json({ nullable: true }),
     verifiedAt: named('verified_at', instant({ nullable: true })),
+    damagedAt: named('damaged_at', instant({ nullable: true })),
     copyOf: named('copy_of', id({ nullable: true })),
     tags: json(),
   },

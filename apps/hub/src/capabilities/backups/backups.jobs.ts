@@ -2,10 +2,11 @@ import { BackupId, CAPTURE_STEPS, type CaptureStep, type Failure, RepositoryId }
 import { AppError, type Clock } from '@sendense/platform'
 import { z } from 'zod'
 import type { Engine } from '../../platform/engine/engine.ts'
+import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import { bounded, damageOf, type JobDefinition, type Recovery, reportBytes } from '../jobs/index.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { Backup, BackupsStore } from './backups.store.ts'
-import { withRestorePoint } from './missing-restore-point.ts'
+import { readRestorePoint } from './missing-restore-point.ts'
 import { recoverCommitted } from './recover-committed.ts'
 import { BackupInput, type RunBackupOptions, runBackup } from './run-backup.ts'
 
@@ -93,7 +94,7 @@ async function recoverFrom(
 }
 
 interface ReadOptions {
-  store: Pick<BackupsStore, 'markVerified' | 'markMissing'>
+  store: Pick<BackupsStore, 'markVerified' | 'markMissing' | 'markDamaged'>
   repositories: BackupsPorts['repositories']
   clock: Clock
 }
@@ -110,14 +111,14 @@ export function verifyJob({ store, repositories, clock }: ReadOptions): JobDefin
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
         reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const { backupId, restorePointId } = run.input
-      const read = () =>
-        withRestorePoint(backupId, store, () =>
-          repository.verify(restorePointId, { signal: run.signal, onProgress }),
-        )
-      const found = await run.step('read', read)
-      const report = bounded(found)
-      run.keep(report)
-      if (found.damaged.length > 0) throw damageOf('restore-point-damaged', found.damaged)
+      const read = async () => {
+        const options = { signal: run.signal, onProgress }
+        const found = await repository.verify(restorePointId, options).catch(throwFromEngine)
+        run.keep(bounded(found))
+        if (found.damaged.length > 0) throw damageOf('restore-point-damaged', found.damaged)
+        return bounded(found)
+      }
+      const report = await run.step('read', () => readRestorePoint(backupId, { store, clock }, read))
       await store.markVerified(backupId, clock.now())
       return report
     },
@@ -128,8 +129,9 @@ export function verifyJob({ store, repositories, clock }: ReadOptions): JobDefin
 export function restoreDiskJob({
   store,
   repositories,
+  clock,
   engine,
-}: Pick<ReadOptions, 'store' | 'repositories'> & {
+}: ReadOptions & {
   engine: Pick<Engine, 'removeRestoreLeftovers'>
 }): JobDefinition<RestoreDiskInput> {
   return {
@@ -149,7 +151,7 @@ export function restoreDiskJob({
         })
       const disk = { restorePointId, file, targetPath, overwrite }
       const write = () =>
-        withRestorePoint(backupId, store, () =>
+        readRestorePoint(backupId, { store, clock }, () =>
           repository.restoreDisk(disk, { signal: run.signal, onProgress }),
         )
       return { ...(await run.step('write', write)) }

@@ -77,7 +77,11 @@ export class BackupsMemoryStore implements BackupsStore {
   }
 
   async markVerified(id: BackupId, at: Date): Promise<void> {
-    this.#change(id, { verifiedAt: at })
+    this.#change(id, { verifiedAt: at, damagedAt: null })
+  }
+
+  async markDamaged(id: BackupId, at: Date): Promise<void> {
+    this.#change(id, { damagedAt: this.#backups.get(id)?.damagedAt ?? at })
   }
 
   #sorted(): Backup[] {

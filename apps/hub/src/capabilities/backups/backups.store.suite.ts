@@ -114,6 +114,16 @@ export function backupsStoreSuite(name: string, open: () => Promise<OpenedBackup
       expect(await opened.store.get(id)).toMatchObject({ verifiedAt: new Date(7), status: 'succeeded' })
     })
 
+    test('damage is remembered with the time it was first found, until all can be read again', async () => {
+      const opened = await open()
+      const { id } = await aSucceededBackup(opened, 1)
+      await opened.store.markDamaged(id, new Date(5))
+      await opened.store.markDamaged(id, new Date(6))
+      expect(await opened.store.get(id)).toMatchObject({ damagedAt: new Date(5), verifiedAt: null })
+      await opened.store.markVerified(id, new Date(7))
+      expect(await opened.store.get(id)).toMatchObject({ damagedAt: null, verifiedAt: new Date(7) })
+    })
+
     test('a restore point that was removed is told, and is in no chain any more', async () => {
       const opened = await open()
       const { id } = await aSucceededBackup(opened, 1)
@@ -169,6 +179,7 @@ export function aBackup({ vmId, repositoryId, nodeId }: Omit<OpenedBackupsStore,
     bytes: NO_BYTES,
     failure: null,
     verifiedAt: null,
+    damagedAt: null,
     copyOf: null,
     tags: { why: 'nightly' },
   }

@@ -40,6 +40,8 @@ export interface Backup {
   bytes: ByteCounters
   failure: Failure | null
   verifiedAt: Date | null
+  /** When it was first found that not all of it can be read. */
+  damagedAt: Date | null
   /** The backup in another repository that this is a copy of. */
   copyOf: BackupId | null
   tags: Record<string, string>
@@ -89,7 +91,10 @@ export interface BackupsStore {
   markMissing(id: BackupId): Promise<void>
   /** Notes that the Hub has removed its restore point. */
   markForgotten(id: BackupId): Promise<void>
+  /** Notes that all of it was read back. What had been found wrong with it is so no more. */
   markVerified(id: BackupId, at: Date): Promise<void>
+  /** Notes that not all of it can be read. The first time stays. */
+  markDamaged(id: BackupId, at: Date): Promise<void>
 }
 
 /** The restore point is in this repository as that of another backup. */

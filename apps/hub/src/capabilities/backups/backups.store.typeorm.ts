@@ -1,5 +1,5 @@
 import type { BackupDisk, BackupId, Failure, Page, PageQuery, RepositoryId, VmId } from '@sendense/contracts'
-import { type EntityManager, In, Not } from 'typeorm'
+import { type EntityManager, In, IsNull, Not } from 'typeorm'
 import { type Db, findPage } from '../../platform/database/index.ts'
 import { BackupDiskEntity, type BackupDiskRow, BackupEntity, type BackupRow } from './backups.entities.ts'
 import {
@@ -101,7 +101,13 @@ export class BackupsTypeormStore implements BackupsStore {
   }
 
   async markVerified(id: BackupId, at: Date): Promise<void> {
-    await this.#db.write(manager => manager.update(BackupEntity, { id }, { verifiedAt: at }))
+    await this.#db.write(manager => manager.update(BackupEntity, { id }, { verifiedAt: at, damagedAt: null }))
+  }
+
+  async markDamaged(id: BackupId, at: Date): Promise<void> {
+    await this.#db.write(manager =>
+      manager.update(BackupEntity, { id, damagedAt: IsNull() }, { damagedAt: at }),
+    )
   }
 }
 

@@ -37,6 +37,7 @@ export function newCopy(
     bytes: NO_BYTES,
     failure: null,
     verifiedAt: null,
+    damagedAt: null,
     copyOf: sourceBackupId,
   }
 }

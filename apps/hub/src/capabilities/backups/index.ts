@@ -12,6 +12,7 @@ import type { BackupsStore } from './backups.store.ts'
 import { CaptureHandlers } from './capture-handlers.ts'
 import { CaptureRegistry } from './capture-registry.ts'
 import { NodeLossWatch, type TunnelNews } from './node-loss-watch.ts'
+import { type CheckNews, noteChecked } from './note-checked.ts'
 import { copyJob, forgetJob } from './restore-points.jobs.ts'
 import { RestorePointsService } from './restore-points.service.ts'
 
@@ -26,7 +27,7 @@ export interface BackupsOptions {
   vcenters: VcentersService
   tunnels: BackupsPorts['tunnels'] & TunnelNews
   nodes: BackupsPorts['nodes']
-  repositories: BackupsPorts['repositories']
+  repositories: BackupsPorts['repositories'] & CheckNews
   dataPlane: DataPlane
   engine: Pick<Engine, 'removeRestoreLeftovers'>
   clock: Clock
@@ -53,9 +54,10 @@ export function createBackups(options: BackupsOptions): Backups {
   const captures = new CaptureRegistry()
   jobs.define(backupJob({ store, captures, inventory, vcenters, ports, clock, log }))
   jobs.define(verifyJob({ store, repositories, clock }))
-  jobs.define(restoreDiskJob({ store, repositories, engine: options.engine }))
+  jobs.define(restoreDiskJob({ store, repositories, clock, engine: options.engine }))
   jobs.define(copyJob({ store, repositories, clock }))
   jobs.define(forgetJob({ store, repositories, clock }))
+  repositories.onChecked(found => noteChecked(found, { store, clock }))
   const handlers = new CaptureHandlers({
     store,
     captures,

@@ -1,5 +1,5 @@
 import type { BackupId } from '@sendense/contracts'
-import { AppError } from '@sendense/platform'
+import { AppError, type Clock } from '@sendense/platform'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { BackupsStore } from './backups.store.ts'
 
@@ -20,4 +20,22 @@ export async function withRestorePoint<T>(
     if (isMissing(error)) await store.markMissing(backupId)
     throw error
   }
+}
+
+/** Reads the restore point of a backup. That it turns out to be gone or damaged is noted with the backup. */
+export async function readRestorePoint<T>(
+  backupId: BackupId,
+  { store, clock }: { store: Pick<BackupsStore, 'markMissing' | 'markDamaged'>; clock: Pick<Clock, 'now'> },
+  read: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await withRestorePoint(backupId, store, read)
+  } catch (error) {
+    if (isDamaged(error)) await store.markDamaged(backupId, clock.now())
+    throw error
+  }
+}
+
+function isDamaged(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'restore-point-damaged'
 }

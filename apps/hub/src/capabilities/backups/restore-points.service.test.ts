@@ -337,6 +337,7 @@ describe('a copy', () => {
       status: 'succeeded',
       restorePointId: 'was there',
       verifiedAt: null,
+      damagedAt: null,
     })
   })
 

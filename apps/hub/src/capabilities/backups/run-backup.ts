@@ -99,6 +99,7 @@ export function newBackup(
     bytes: NO_BYTES,
     failure: null,
     verifiedAt: null,
+    damagedAt: null,
     copyOf: null,
     tags: input.tags,
   }

@@ -5,7 +5,7 @@ import type { SecretBox } from '../../platform/secrets/secret-box.ts'
 import type { JobsService } from '../jobs/index.ts'
 import { RepositoryMounts } from './mounts/repository-mounts.ts'
 import { OpenRepositories } from './open-repositories.ts'
-import { pruneJob, repairJob, verifyRepositoryJob } from './repositories.jobs.ts'
+import { pruneJob, type RepositoryCheck, repairJob, verifyRepositoryJob } from './repositories.jobs.ts'
 import { RepositoriesService } from './repositories.service.ts'
 import type { RepositoriesStore } from './repositories.store.ts'
 import { RepositoryKeysService } from './repository-keys.service.ts'
@@ -22,6 +22,8 @@ export interface RepositoriesOptions {
   log: Logger
 }
 
+type CheckListener = (found: RepositoryCheck) => Promise<void>
+
 /** The capability: who keeps, measures, maintains repositories and their keys. */
 export interface Repositories {
   readonly service: RepositoriesService
@@ -30,7 +32,10 @@ export interface Repositories {
   readonly keys: RepositoryKeysService
   /** What capabilities above need, and no more. */
   readonly forBackups: Pick<RepositoriesService, 'open' | 'openToWrite' | 'ifOpen' | 'protectedUntil'> &
-    Pick<RepositoryStorageService, 'measureSoon'>
+    Pick<RepositoryStorageService, 'measureSoon'> & {
+      /** Tells what checks of repositories find, before their jobs end. */
+      onChecked(listener: CheckListener): void
+    }
   /** Closes all repositories, and unmounts their shares. */
   close(): Promise<void>
 }
@@ -44,9 +49,14 @@ export function createRepositories(options: RepositoriesOptions): Repositories {
     ...{ store, engine, secrets, opened, mounts, jobs, dataDir, clock, log },
   })
   const storage = new RepositoryStorageService({ store, opened, clock, log })
-  jobs.define(verifyRepositoryJob({ repositories: service, storage }))
-  jobs.define(pruneJob({ repositories: service, storage }))
-  jobs.define(repairJob({ repositories: service, storage }))
+  const checkListeners: CheckListener[] = []
+  const onChecked = async (found: RepositoryCheck) => {
+    for (const listener of checkListeners) await listener(found)
+  }
+  const forJobs = { repositories: service, storage, clock, onChecked }
+  jobs.define(verifyRepositoryJob(forJobs))
+  jobs.define(pruneJob(forJobs))
+  jobs.define(repairJob(forJobs))
   return {
     service,
     storage,
@@ -58,6 +68,7 @@ export function createRepositories(options: RepositoriesOptions): Repositories {
       ifOpen: id => service.ifOpen(id),
       protectedUntil: (id, restorePointId) => service.protectedUntil(id, restorePointId),
       measureSoon: id => storage.measureSoon(id),
+      onChecked: listener => checkListeners.push(listener),
     },
     close: () => service.close(),
   }

@@ -5,6 +5,7 @@ import {
   VerifyRepositoryRequest,
 } from '@sendense/contracts'
 import type { DamagedRestorePoint, PruneCounters } from '@sendense/engine'
+import type { Clock } from '@sendense/platform'
 import type { z } from 'zod'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import {
@@ -29,13 +30,29 @@ export type PruneInput = z.output<typeof PruneInput>
 export const RepairInput = RepairRepositoryRequest.extend({ repositoryId: RepositoryId })
 export type RepairInput = z.output<typeof RepairInput>
 
+/** What a check of a whole repository found. */
+export interface RepositoryCheck {
+  readonly repositoryId: RepositoryId
+  readonly startedAt: Date
+  /** Whether every byte was read; otherwise nothing is said of what is not among the damaged. */
+  readonly isComplete: boolean
+  /** What cannot be read completely. */
+  readonly damagedRestorePoints: readonly DamagedRestorePoint[]
+}
+
 interface Options {
   repositories: Pick<RepositoriesService, 'open'>
   storage: Pick<RepositoryStorageService, 'measureSoon'>
+  clock: Pick<Clock, 'now'>
+  onChecked(found: RepositoryCheck): Promise<void>
 }
 
 /** The job that says what of a repository was proven to be whole, and how fast it could be read. */
-export function verifyRepositoryJob({ repositories }: Options): JobDefinition<VerifyRepositoryInput> {
+export function verifyRepositoryJob({
+  repositories,
+  clock,
+  onChecked,
+}: Options): JobDefinition<VerifyRepositoryInput> {
   return {
     kind: 'repository-verify',
     input: VerifyRepositoryInput,
@@ -50,12 +67,15 @@ export function verifyRepositoryJob({ repositories }: Options): JobDefinition<Ve
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
         reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const options = { ...what, signal: run.signal, onProgress }
+      const startedAt = clock.now()
       const found = await run.step('check', () => repository.check(options).catch(throwFromEngine))
       const bytesPerSecond = found.readMs === 0 ? null : Math.round((found.readBytes / found.readMs) * 1000)
       const asked = { scope, samplePercent: scope === 'sample' ? samplePercent : null }
       const report = { ...asked, ...bounded(found), bytesPerSecond }
       run.keep(report)
-      const damaged = [...found.damagedRestorePoints.map(damageText), ...found.problems]
+      const { damagedRestorePoints } = found
+      await onChecked({ repositoryId, startedAt, isComplete: scope === 'all', damagedRestorePoints })
+      const damaged = [...damagedRestorePoints.map(damageText), ...found.problems]
       if (damaged.length > 0) throw damageOf('repository-damaged', damaged)
       return report
     },
@@ -64,7 +84,10 @@ export function verifyRepositoryJob({ repositories }: Options): JobDefinition<Ve
 }
 
 /** The job that removes what no restore point needs. Safe beside backups, and to be begun anew at any point. */
-export function pruneJob({ repositories, storage }: Options): JobDefinition<PruneInput> {
+export function pruneJob({
+  repositories,
+  storage,
+}: Pick<Options, 'repositories' | 'storage'>): JobDefinition<PruneInput> {
   return {
     kind: 'repository-prune',
     input: PruneInput,
@@ -92,7 +115,7 @@ export function pruneJob({ repositories, storage }: Options): JobDefinition<Prun
 }
 
 /** The job that brings back what can be brought back, and says truthfully what cannot. */
-export function repairJob({ repositories, storage }: Options): JobDefinition<RepairInput> {
+export function repairJob({ repositories, storage, clock, onChecked }: Options): JobDefinition<RepairInput> {
   return {
     kind: 'repository-repair',
     input: RepairInput,
@@ -105,8 +128,12 @@ export function repairJob({ repositories, storage }: Options): JobDefinition<Rep
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
         reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const options = { dryRun, ...(source && { source }), signal: run.signal, onProgress }
+      const startedAt = clock.now()
       const repaired = await run.step('repair', () => repository.repair(options).catch(throwFromEngine))
       if (!dryRun) storage.measureSoon(repositoryId)
+      // A repair reads every byte first.
+      const { damagedRestorePoints } = repaired
+      await onChecked({ repositoryId, startedAt, isComplete: true, damagedRestorePoints })
       return { ...toJson(bounded(repaired)), isDryRun: dryRun }
     },
     recover: async job => again(job),
