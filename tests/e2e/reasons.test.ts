@@ -1,4 +1,6 @@
-import type { Backup, Vm } from '@sendense/contracts'
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Backup, RepositoryId, Vm } from '@sendense/contracts'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { CliSession } from '../support/cli-session.ts'
 import { disableChangeTracking } from '../support/foreign-tool.ts'
@@ -24,6 +26,7 @@ const VMS = [
   'grown',
   'replaced',
   'forgotten',
+  'damaged',
   'asked',
   'unquiesced',
   'untracked',
@@ -160,6 +163,28 @@ test('a restore point that stock restic removed is no base: an older one is, or 
   await expectIncremental(vm)
 })
 
+test('a restore point of which something was lost is no base, and what was lost is stored again', async () => {
+  const vm = await addVm('damaged')
+  const place = { type: 'local', path: stage.hub.dir.join('lossy') } as const
+  const made = await stage.admin.repositories.createRepository({ body: { name: 'lossy', place } })
+  const repositoryId = made.repository.id
+  const lost = await backUpAndCompare(vm, { repositoryId })
+  await rm(join(place.path, 'data'), { recursive: true })
+  await mkdir(join(place.path, 'data'))
+  const lossy = { path: place.path, password: made.password ?? '' }
+  await restic({ hub: stage.hub, repository: lossy }, 'rebuild-index')
+
+  const full = await backUpAndCompare(vm, { repositoryId })
+  expect(full).toMatchObject({ mode: 'full', bytes: { newBytes: lost.bytes.newBytes } })
+  expect(reasonCodes(full)).toEqual({
+    [FIRST]: ['restore-point-damaged'],
+    [SECOND]: ['restore-point-damaged'],
+  })
+  const { damagedAt } = await stage.admin.backups.getBackup({ params: { backupId: lost.id } })
+  expect(damagedAt).not.toBeNull()
+  expect(await backUpAndCompare(vm, { repositoryId })).toMatchObject({ mode: 'incremental', reasons: [] })
+})
+
 test('a full read that was asked for is one', async () => {
   const vm = await addVm('asked')
   await backUpAndCompare(vm)
@@ -216,7 +241,7 @@ async function addVm(name: Name | 'independent'): Promise<Vm> {
 /** Backs up, and expects the disks back as they are now; API and command line tell the same. */
 async function backUpAndCompare(
   vm: Vm,
-  options?: { mode?: 'auto' | 'full'; quiesce?: boolean },
+  options?: { mode?: 'auto' | 'full'; quiesce?: boolean; repositoryId?: RepositoryId },
 ): Promise<Backup> {
   const backup = await stage.backUpWell(vm, options)
   const keys = backup.disks.map(disk => disk.key)

@@ -110,6 +110,12 @@ impl Repository {
         Ok(points.into_iter().map(Into::into).collect())
     }
 
+    /// The ids of what is there, readable or not.
+    #[napi]
+    pub async fn restore_point_ids(&self) -> Result<Vec<String>> {
+        self.0.restore_point_ids().await.map_err(rejection)
+    }
+
     /// A text file of a restore point.
     #[napi]
     pub async fn read_text(&self, restore_point_id: String, path: String) -> Result<String> {

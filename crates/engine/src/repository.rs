@@ -76,6 +76,14 @@ impl Repository {
         infos.try_collect().await
     }
 
+    /// The ids of all restore points that are there, whether or not they can be read. One listing, and nothing is read.
+    ///
+    /// # Errors
+    /// Those of the repository.
+    pub async fn restore_point_ids(&self) -> Result<Vec<String>> {
+        Ok(self.inner.restore_point_ids().await?.iter().map(ToString::to_string).collect())
+    }
+
     async fn info(&self, point: RestorePoint) -> Result<RestorePointInfo> {
         let files = match self.files(&point.id).await {
             Err(Error::RestorePointDamaged(_)) => Vec::new(),

@@ -255,6 +255,15 @@ impl Repository {
         points.try_filter_map(|point| async move { Ok(point) }).try_collect().await
     }
 
+    /// The ids of all restore points that are there, in no particular order, whether or not they can be read.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn restore_point_ids(&self) -> Result<Vec<SnapshotId>> {
+        let entries = self.inner.storage.list(FileKind::Snapshot).await?;
+        Ok(entries.into_iter().map(|entry| entry.id.into()).collect())
+    }
+
     /// One restore point.
     ///
     /// # Errors

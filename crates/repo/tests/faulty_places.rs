@@ -293,12 +293,17 @@ async fn an_overloaded_place_is_waited_for_and_given_up_with_an_error_after_a_mi
             let outcome = trial.run(&scene, nth, burst).await;
             assert!(outcome.is_ok(), "{work:?} {nth}: {outcome:?}");
         }
+        let mut given_up = 0;
         for nth in (0..operations).step_by(8) {
             let trial = Trial::begin(&scene, retry).await;
             let outcome = trial.run(&scene, nth, Fault::Overload { operations: 1_000_000 }).await;
-            assert!(outcome.as_ref().is_err_and(is_typed), "{work:?} {nth}: {outcome:?}");
+            // What is done at the same time may end in another order, and so need an operation less.
+            let is_met = trial.faulty.has_broken();
+            assert_eq!(outcome.as_ref().is_err_and(is_typed), is_met, "{work:?} {nth}: {outcome:?}");
+            given_up += usize::from(is_met);
             trial.go_on(&scene).await;
         }
+        assert!(given_up > 1, "{work:?}");
     }
 }
 

@@ -45,6 +45,10 @@ export const REASONS = {
     title: 'The earlier restore point is no longer in the repository',
     fix: 'None needed. Find out who removed it if nobody meant to.',
   },
+  'restore-point-damaged': {
+    title: 'The earlier restore point cannot be read completely, so the whole disk was read',
+    fix: 'Repair the repository: `sendense repository repair <repository>`. Until then restore points may lack what is damaged.',
+  },
   'repository-settings-changed': {
     title:
       'The chunk size of the earlier restore point differs: the repository has another one now, or a disk has outgrown it',

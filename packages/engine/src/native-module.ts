@@ -63,6 +63,7 @@ export interface NativeRateLimit {
 export interface NativeRepository {
   readonly id: string
   restorePoints(): Promise<NativeRestorePoint[]>
+  restorePointIds(): Promise<string[]>
   readText(restorePointId: string, path: string): Promise<string>
   forget(restorePointId: string): Promise<void>
   storage(): Promise<RepositoryStorage>

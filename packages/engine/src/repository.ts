@@ -64,6 +64,7 @@ function repository(native: NativeRepository): Repository {
   const repository: Repository = {
     id: native.id,
     restorePoints: () => callNative(async () => (await native.restorePoints()).map(toRestorePointInfo)),
+    restorePointIds: () => callNative(() => native.restorePointIds()),
     readText: (restorePointId, path) => callNative(() => native.readText(restorePointId, path)),
     forget: restorePointId => callNative(() => native.forget(restorePointId)),
     storage: () => callNative(() => native.storage()),

@@ -412,8 +412,10 @@ export interface RestorePointProtection {
 export interface Repository extends AsyncDisposable {
   /** The id in the repository's own config: the same wherever it is mounted. */
   readonly id: string
-  /** All restore points, oldest first; one whose lists are damaged has no paths. */
+  /** All restore points, oldest first; one whose lists are damaged has no paths, one whose own file is damaged is left out. */
   restorePoints(): Promise<readonly RestorePointInfo[]>
+  /** The ids of all restore points that are there, readable or not: one listing, and nothing is read. */
+  restorePointIds(): Promise<readonly string[]>
   /** A small text file of a restore point. */
   readText(restorePointId: string, path: string): Promise<string>
   /** Removes a restore point from the list. Its chunks stay until a prune. */

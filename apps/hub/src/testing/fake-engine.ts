@@ -83,6 +83,7 @@ async function openFake({ place, password }: RepositoryLocation): Promise<Reposi
   return {
     id: config.id,
     restorePoints: async () => [],
+    restorePointIds: async () => [],
     readText: notFaked,
     forget: notFaked,
     storage: async () => ({ totalBytes: 1000, freeBytes: 900, usedBytes: 100, packCount: 0, chunkCount: 0 }),

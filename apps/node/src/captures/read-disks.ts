@@ -1,4 +1,4 @@
-import type { CaptureOrder, DataPlaneAccess, DiskPlan } from '@sendense/contracts'
+import type { CaptureOrder, DataPlaneAccess, DiskPlan, ReasonCode } from '@sendense/contracts'
 import { type captureDisk, EngineError } from '@sendense/engine'
 import { AppError, type Logger } from '@sendense/platform'
 import type { VsphereDisk, VsphereSession } from '@sendense/vsphere'
@@ -9,6 +9,12 @@ import { engineProblem } from './capture-problem.ts'
 import type { CaptureProgress } from './capture-progress.ts'
 import { chooseAreas, chooseFullBecause, type ReadPlan, type SnapshotDisk } from './choose-areas.ts'
 import type { ChangeTracking } from './prepare-vm.ts'
+
+/** Why a base does not serve, as the Hub tells it: the same codes as of the reasons. */
+const BASE_TROUBLES = [
+  'restore-point-missing',
+  'restore-point-damaged',
+] as const satisfies readonly ReasonCode[]
 
 /** Everything that the disks of a capture have in common. */
 export interface ReadDisksContext {
@@ -88,14 +94,16 @@ async function begin(
   try {
     return await announce(chosen)
   } catch (error) {
-    if (chosen.mode !== 'incremental' || !isBaseGone(error)) throw error
+    const reason = chosen.mode === 'incremental' ? whyBaseIsUseless(error) : undefined
+    if (!reason) throw error
+    return announce(await chooseFullBecause(snapshotDisk, reason, signal))
   }
-  return announce(await chooseFullBecause(snapshotDisk, 'restore-point-missing', signal))
 }
 
-/** The base was there when the Hub planned, and is not any more. */
-function isBaseGone(error: unknown): boolean {
-  return error instanceof AppError && error.code === 'restore-point-missing'
+/** The base was there and whole when the Hub planned, and is not any more, or never was whole. */
+function whyBaseIsUseless(error: unknown): ReasonCode | undefined {
+  if (!(error instanceof AppError)) return undefined
+  return BASE_TROUBLES.find(code => code === error.code)
 }
 
 function isSessionLimit(error: unknown): boolean {

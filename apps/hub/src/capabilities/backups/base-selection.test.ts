@@ -10,7 +10,7 @@ const base: Base = {
   chunkBytes: MIB,
   disks: [{ key: 2000, file: 'disk-2000.raw', sizeBytes: 64 * MIB, uuid: 'u1', changeId: '52 aa/7' }],
 }
-const selection: BaseSelection = { requestedMode: 'auto', chunkBytes: MIB, base, isBaseMissing: false }
+const selection: BaseSelection = { requestedMode: 'auto', chunkBytes: MIB, base, absence: 'first-backup' }
 const [baseDisk] = base.disks
 
 test('a disk that is as it was is read from the change id of the base', () => {
@@ -20,7 +20,7 @@ test('a disk that is as it was is read from the change id of the base', () => {
 test.each([
   ['requested-full', disk, { requestedMode: 'full' }],
   ['first-backup', disk, { base: undefined }],
-  ['restore-point-missing', disk, { base: undefined, isBaseMissing: true }],
+  ['restore-point-missing', disk, { base: undefined, absence: 'restore-point-missing' }],
   ['repository-settings-changed', disk, { chunkBytes: 2 * MIB }],
   ['disk-added', { ...disk, key: 2001 }, {}],
   ['disk-replaced', { ...disk, uuid: 'u2' }, {}],

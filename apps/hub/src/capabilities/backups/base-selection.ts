@@ -26,8 +26,8 @@ export interface BaseSelection {
   /** Chunk size of this capture. */
   chunkBytes: number
   base: Base | undefined
-  /** Whether there were restore points once that are gone now. */
-  isBaseMissing: boolean
+  /** Why there is none, if there is none. */
+  absence: ReasonCode
 }
 
 /**
@@ -43,10 +43,10 @@ export function planDisk(disk: SnapshotDisk, selection: BaseSelection): DiskPlan
 
 function findBaseDisk(
   disk: SnapshotDisk,
-  { requestedMode, chunkBytes, base, isBaseMissing }: BaseSelection,
+  { requestedMode, chunkBytes, base, absence }: BaseSelection,
 ): ReasonCode | { changeId: string } {
   if (requestedMode === 'full') return 'requested-full'
-  if (!base) return isBaseMissing ? 'restore-point-missing' : 'first-backup'
+  if (!base) return absence
   if (base.chunkBytes !== chunkBytes) return 'repository-settings-changed'
   const before = base.disks.find(one => one.key === disk.key)
   if (!before) return 'disk-added'

@@ -200,7 +200,7 @@ function aCapture(): ActiveCapture {
     nodeId,
     requestedMode: 'auto',
     bytesPerSecondMax: undefined,
-    repository: { restorePoints: async () => [], beginCapture: vi.fn(async () => session) } as never,
+    repository: { restorePointIds: async () => [], beginCapture: vi.fn(async () => session) } as never,
     base: undefined,
     session: undefined,
     facts: undefined,

@@ -6,7 +6,7 @@ import {
   type TunnelHandlers,
   type VmManifest,
 } from '@sendense/contracts'
-import type { CaptureSession, DataPlane } from '@sendense/engine'
+import { type CaptureSession, type DataPlane, EngineError, type EngineErrorCode } from '@sendense/engine'
 import { AppError, type Clock, type Logger, VERSION } from '@sendense/platform'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { BackupsPorts } from './backups.ports.ts'
@@ -19,7 +19,7 @@ import {
   endCapture,
   mergeReasons,
 } from './capture-registry.ts'
-import { findBase } from './find-base.ts'
+import { absenceOf, findBase } from './find-base.ts'
 import {
   backupTag,
   completionOf,
@@ -40,6 +40,18 @@ interface Options {
   log: Logger
   /** Notes a sign of life. */
   onHello(nodeId: NodeId, version: string): Promise<void>
+}
+
+/** That a disk or a chunk of it is not there was looked at before the base was chosen: then it has been lost since. */
+const DAMAGED_BASE: ReadonlySet<EngineErrorCode> = new Set([
+  'repository-damaged',
+  'restore-point-damaged',
+  'base-disk-missing',
+  'base-chunk-size-differs',
+])
+
+function isBaseDamaged(error: unknown): boolean {
+  return error instanceof EngineError && DAMAGED_BASE.has(error.code)
 }
 
 type Params<N extends keyof HubMethods> = Parameters<TunnelHandlers<HubMethods>[N]>[0]
@@ -107,7 +119,7 @@ export class CaptureHandlers {
 
   async #plan(capture: ActiveCapture, params: Params<'planCapture'>) {
     const { backup, requestedMode, repository } = capture
-    const { base, isBaseMissing, reasons } = await findBase(this.#options.store, backup, repository)
+    const { base, reasons } = await findBase(this.#options.store, backup, repository)
     capture.base = base
     capture.facts = {
       capturedAt: new Date(params.capturedAt),
@@ -118,7 +130,7 @@ export class CaptureHandlers {
     }
     const session = capture.session ?? (await this.#openSession(capture))
     capture.session = session
-    const selection = { requestedMode, chunkBytes: backup.chunkBytes, base, isBaseMissing }
+    const selection = { requestedMode, chunkBytes: backup.chunkBytes, base, absence: absenceOf(reasons) }
     return {
       disks: params.disks.map(({ diskKey }) => planDisk(diskOf(params.manifest, diskKey), selection)),
       dataPlane: {
@@ -160,24 +172,23 @@ export class CaptureHandlers {
     if (mode === 'incremental' && (!base || !before)) {
       throw new AppError('conflict', { detail: `There is no base for disk ${diskKey}.` })
     }
-    await session
-      .beginDisk({
-        diskKey: String(diskKey),
-        sizeBytes,
-        ...(mode === 'incremental' &&
-          base &&
-          before && {
-            base: { restorePointId: base.restorePointId, file: before.file },
-          }),
-      })
-      .catch(throwFromEngine)
+    const from =
+      mode === 'incremental' && base && before
+        ? { base: { restorePointId: base.restorePointId, file: before.file } }
+        : {}
+    await session.beginDisk({ diskKey: String(diskKey), sizeBytes, ...from }).catch(async error => {
+      if (!from.base || !base || !isBaseDamaged(error)) return throwFromEngine(error)
+      // The Node reads the whole disk then.
+      await this.#options.store.markDamaged(base.backupId, this.#options.clock.now())
+      throw new AppError('restore-point-damaged', { detail: 'The base cannot be read', cause: error })
+    })
     const planReason =
       mode === 'full'
         ? planDisk(disk, {
             requestedMode: capture.requestedMode,
             chunkBytes: capture.backup.chunkBytes,
             base,
-            isBaseMissing: facts.reasons.some(reason => reason.code === 'restore-point-missing'),
+            absence: absenceOf(facts.reasons),
           }).reason
         : undefined
     capture.disks.set(diskKey, {

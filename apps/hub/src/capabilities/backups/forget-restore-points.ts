@@ -17,7 +17,7 @@ export const ForgetInput = ForgetRestorePointsRequest.extend({ repositoryId: Rep
 export type ForgetInput = z.output<typeof ForgetInput>
 
 type Point = ForgetReport['restorePoints'][number]
-type Retained = Pick<Repository, 'restorePoints' | 'protection' | 'forget'>
+type Retained = Pick<Repository, 'restorePointIds' | 'protection' | 'forget'>
 
 /**
  * Decides for each restore point of a repository whether it stays, VM by VM. The repository says which there are, the
@@ -31,7 +31,7 @@ export async function planForget(
 ): Promise<{ points: Point[]; absent: Backup[]; unknownCount: number }> {
   // The records first: what is made meanwhile is then unknown, and not absent.
   const recorded = await store.listSucceeded(request.repositoryId)
-  const present = new Set((await repository.restorePoints().catch(throwFromEngine)).map(({ id }) => id))
+  const present = new Set(await repository.restorePointIds().catch(throwFromEngine))
   const isPresent = ({ restorePointId }: Backup) => restorePointId !== null && present.has(restorePointId)
   const known = recorded.filter(isPresent)
   const byVm = Map.groupBy(

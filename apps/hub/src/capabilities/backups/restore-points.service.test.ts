@@ -63,7 +63,7 @@ const repositories = {
 function repositoryOf(id: RepositoryId): Repository {
   const own = points.get(id) ?? new Map<string, Date | null>()
   const fake = {
-    restorePoints: async () => [...own.keys()].map(point => ({ id: point })),
+    restorePointIds: async () => [...own.keys()],
     protection: async (point: string) => {
       const until = own.get(point)
       return until ? { until, mode: 'compliance' } : null

@@ -487,7 +487,7 @@ describe('removing', () => {
     const service = aService()
     const { repository, password } = await create(service)
     const { repository: opened } = await service.open(repository.id)
-    Object.assign(opened, { restorePoints: async () => [{ id: 'a' }] })
+    Object.assign(opened, { restorePointIds: async () => ['a'] })
     await expect(service.remove(admin, repository.id, { detach: false })).rejects.toMatchObject({
       code: 'repository-in-use',
       message: expect.stringContaining('1 restore point'),

@@ -251,7 +251,7 @@ export class RepositoriesService {
 
   async #checkEmpty(record: RepositoryRecord): Promise<void> {
     const repository = await this.#options.opened.open({ ...record, isEnabled: true })
-    const { length } = await repository.restorePoints().catch(throwFromEngine)
+    const { length } = await repository.restorePointIds().catch(throwFromEngine)
     if (length === 0) return
     throw new AppError('repository-in-use', {
       detail: `The repository "${record.name}" holds ${length} restore points. Remove them first, or detach it`,
