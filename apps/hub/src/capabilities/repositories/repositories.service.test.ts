@@ -175,6 +175,21 @@ describe('a repository whose making is interrupted', () => {
     expect(await readdir(join(folder, 'repo'))).toContain('config')
   })
 
+  test('is forgotten at the next start when it was interrupted before anything was made', async () => {
+    const { giveUp } = store
+    const { initRepository } = engine
+    engine.initRepository = dies
+    store.giveUp = dies
+    await expect(create(aService())).rejects.toThrow('The process is gone')
+    store.giveUp = giveUp
+    engine.initRepository = initRepository
+    expect(await store.listUnfinished()).toHaveLength(1)
+    await aService().openAll()
+    expect([await store.listAll(), await store.listUnfinished()]).toEqual([[], []])
+    const { repository } = await create(aService())
+    expect((await store.listAll()).map(({ id }) => id)).toEqual([repository.id])
+  })
+
   test('is there although the answer was lost', async () => {
     const { initRepository } = engine
     engine.initRepository = async location => {
