@@ -4,7 +4,12 @@ import { beforeEach, expect, test } from 'vitest'
 import { noteChecked } from './note-checked.ts'
 
 const repositoryId = RepositoryId.parse(newId())
-const [whole, damaged, later] = [1, 2, 3].map(() => BackupId.parse(newId())) as [BackupId, BackupId, BackupId]
+const [whole, damaged, later, gone] = [1, 2, 3, 4].map(() => BackupId.parse(newId())) as [
+  BackupId,
+  BackupId,
+  BackupId,
+  BackupId,
+]
 let noted: Record<string, [string, Date]>
 
 beforeEach(() => {
@@ -17,6 +22,7 @@ const store = {
       { id: whole, restorePointId: 'of whole', finishedAt: new Date(1) },
       { id: damaged, restorePointId: 'of damaged', finishedAt: new Date(2) },
       { id: later, restorePointId: 'of later', finishedAt: new Date(200) },
+      { id: gone, restorePointId: 'of gone', finishedAt: new Date(3) },
     ] as never,
   markDamaged: async (id: BackupId, at: Date) => {
     noted[id] = ['damaged', at]
@@ -28,11 +34,13 @@ const store = {
 
 function note(isComplete: boolean, damagedIds: string[]) {
   const damagedRestorePoints = damagedIds.map(id => ({ id, paths: [] }))
-  const found = { repositoryId, startedAt: new Date(100), isComplete, damagedRestorePoints }
+  const restorePointIds = ['of whole', 'of damaged', 'of later']
+  const startedAt = new Date(100)
+  const found = { repositoryId, startedAt, isComplete, restorePointIds, damagedRestorePoints }
   return noteChecked(found, { store, clock: { now: () => new Date(300) } })
 }
 
-test('what cannot be read is damaged, and what was read is verified unless it was made meanwhile', async () => {
+test('what cannot be read is damaged, and what was read is verified: not what was made meanwhile or is gone', async () => {
   await note(true, ['of damaged', 'of nobody we know'])
   expect(noted).toEqual({ [whole]: ['verified', new Date(300)], [damaged]: ['damaged', new Date(300)] })
 })

@@ -12,7 +12,7 @@ export interface CheckNews {
  * read, that all of it can. What was made while it went on is left as it is.
  */
 export async function noteChecked(
-  { repositoryId, startedAt, isComplete, damagedRestorePoints }: RepositoryCheck,
+  { repositoryId, startedAt, isComplete, restorePointIds, damagedRestorePoints }: RepositoryCheck,
   {
     store,
     clock,
@@ -22,8 +22,11 @@ export async function noteChecked(
   },
 ): Promise<void> {
   const damaged = new Set(damagedRestorePoints.map(({ id }) => id))
+  // One that somebody has removed was not looked at.
+  const present = new Set(restorePointIds)
   for (const { id, restorePointId, finishedAt } of await store.listSucceeded(repositoryId)) {
-    if (restorePointId !== null && damaged.has(restorePointId)) await store.markDamaged(id, clock.now())
+    if (restorePointId === null || !present.has(restorePointId)) continue
+    if (damaged.has(restorePointId)) await store.markDamaged(id, clock.now())
     else if (isComplete && finishedAt !== null && finishedAt < startedAt)
       await store.markVerified(id, clock.now())
   }

@@ -36,6 +36,8 @@ export interface RepositoryCheck {
   readonly startedAt: Date
   /** Whether every byte was read; otherwise nothing is said of what is not among the damaged. */
   readonly isComplete: boolean
+  /** All restore points that were there when it began. */
+  readonly restorePointIds: readonly string[]
   /** What cannot be read completely. */
   readonly damagedRestorePoints: readonly DamagedRestorePoint[]
 }
@@ -68,13 +70,15 @@ export function verifyRepositoryJob({
         reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const options = { ...what, signal: run.signal, onProgress }
       const startedAt = clock.now()
+      const restorePointIds = await repository.restorePointIds().catch(throwFromEngine)
       const found = await run.step('check', () => repository.check(options).catch(throwFromEngine))
       const bytesPerSecond = found.readMs === 0 ? null : Math.round((found.readBytes / found.readMs) * 1000)
       const asked = { scope, samplePercent: scope === 'sample' ? samplePercent : null }
       const report = { ...asked, ...bounded(found), bytesPerSecond }
       run.keep(report)
       const { damagedRestorePoints } = found
-      await onChecked({ repositoryId, startedAt, isComplete: scope === 'all', damagedRestorePoints })
+      const isComplete = scope === 'all'
+      await onChecked({ repositoryId, startedAt, isComplete, restorePointIds, damagedRestorePoints })
       const damaged = [...damagedRestorePoints.map(damageText), ...found.problems]
       if (damaged.length > 0) throw damageOf('repository-damaged', damaged)
       return report
@@ -129,11 +133,12 @@ export function repairJob({ repositories, storage, clock, onChecked }: Options):
         reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const options = { dryRun, ...(source && { source }), signal: run.signal, onProgress }
       const startedAt = clock.now()
+      const restorePointIds = await repository.restorePointIds().catch(throwFromEngine)
       const repaired = await run.step('repair', () => repository.repair(options).catch(throwFromEngine))
       if (!dryRun) storage.measureSoon(repositoryId)
       // A repair reads every byte first.
       const { damagedRestorePoints } = repaired
-      await onChecked({ repositoryId, startedAt, isComplete: true, damagedRestorePoints })
+      await onChecked({ repositoryId, startedAt, isComplete: true, restorePointIds, damagedRestorePoints })
       return { ...toJson(bounded(repaired)), isDryRun: dryRun }
     },
     recover: async job => again(job),
