@@ -93,9 +93,16 @@ async function makeAndKeep(
     // An answer may be lost, so that it is there all the same.
     await options.mounts.detach(unfinished.id)
     const found = await settleUnfinished(unfinished, options)
-    if (found) return found
+    if (typeof found === 'object') return found
+    if (found === 'not found' && isRefusal(error)) await options.store.giveUp(unfinished.id)
     throw error
   }
+}
+
+/** Whether the place has said no. Of one that did not answer, a write may still come to pass. */
+function isRefusal(error: unknown): boolean {
+  const silent = ['storage-unreachable', 'repository-unavailable', 'internal']
+  return error instanceof AppError && !silent.includes(error.code)
 }
 
 async function init(

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -155,39 +155,43 @@ describe('a repository whose making is interrupted', () => {
     expect(await store.listAll()).toHaveLength(1)
   })
 
-  test('is given up when there is none, or one of somebody else', async () => {
-    const { initRepository } = engine
-    engine.initRepository = dies
-    const before = aService()
-    const { giveUp } = store
-    store.giveUp = dies
-    await expect(create(before)).rejects.toThrow('The process is gone')
-    store.giveUp = giveUp
-    engine.initRepository = initRepository
-    expect(await store.listUnfinished()).toHaveLength(1)
-    const other = await initRepository({
-      place: { type: 'local', path: join(folder, 'repo') },
+  test('keeps its password while nothing is found, or somebody else’s: a disk may not be mounted yet', async () => {
+    await die()
+    const path = join(folder, 'repo')
+    await rename(path, join(folder, 'unmounted'))
+    await aService().openAll()
+    await mkdir(path)
+    await aService().openAll()
+    expect(await readdir(path)).toEqual([])
+    await rm(path, { recursive: true })
+    const other = await engine.initRepository({
+      place: { type: 'local', path },
       password: 'of somebody else',
     })
     await other.close()
     await aService().openAll()
-    expect([await store.listAll(), await store.listUnfinished()]).toEqual([[], []])
-    expect(await readdir(join(folder, 'repo'))).toContain('config')
+    expect([await store.listAll(), (await store.listUnfinished()).length]).toEqual([[], 1])
+    await rm(path, { recursive: true })
+    await rename(join(folder, 'unmounted'), path)
+    await aService().openAll()
+    expect((await store.listAll()).map(({ name }) => name)).toEqual(['main'])
+    expect(await store.listUnfinished()).toEqual([])
   })
 
-  test('is forgotten at the next start when it was interrupted before anything was made', async () => {
-    const { giveUp } = store
+  test('is in nobody’s way when nothing was made, and its place can be used', async () => {
     const { initRepository } = engine
     engine.initRepository = dies
-    store.giveUp = dies
     await expect(create(aService())).rejects.toThrow('The process is gone')
-    store.giveUp = giveUp
     engine.initRepository = initRepository
-    expect(await store.listUnfinished()).toHaveLength(1)
     await aService().openAll()
-    expect([await store.listAll(), await store.listUnfinished()]).toEqual([[], []])
     const { repository } = await create(aService())
     expect((await store.listAll()).map(({ id }) => id)).toEqual([repository.id])
+  })
+
+  test('does not keep the Hub from starting when it cannot be asked for', async () => {
+    store.listUnfinished = dies
+    await aService().openAll()
+    expect(log.lines.map(line => JSON.stringify(line)).join()).toContain('cannot be looked for')
   })
 
   test('is there although the answer was lost', async () => {

@@ -182,7 +182,9 @@ export class RepositoriesService {
     await this.#options.mounts.sweep(new Set<string>(ids))
     for (const record of await this.#enabled())
       await this.#options.opened.open(record).catch(error => this.#cannotOpen(record, error))
-    await this.#oneByOne(() => settleAll(this.#options))
+    await this.#oneByOne(() => settleAll(this.#options)).catch(error =>
+      this.#options.log.error('Repositories that were begun cannot be looked for', { error }),
+    )
   }
 
   /** How many repositories should be open and are not. */

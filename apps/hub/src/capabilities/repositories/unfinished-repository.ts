@@ -1,4 +1,3 @@
-import { rmdir } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { type CreateRepositoryRequest, RepositoryPlace } from '@sendense/contracts'
 import type { Repository } from '@sendense/engine'
@@ -34,25 +33,32 @@ export async function settleInTheWay(
 }
 
 /**
- * Finds out whether a repository that was begun is there. If it is, it becomes one like all others; if there is none, or
- * one that is not ours, it is given up. While its place cannot be reached it stays as it is.
+ * Finds out whether a repository that was begun is there. If it is, it becomes one like all others. If none is found it
+ * stays begun: a disk that is not mounted yet, or a write whose answer was lost, looks just so, and what is kept is the
+ * only password. Never rejects.
  */
 export async function settleUnfinished(
   unfinished: UnfinishedRepository,
   options: UnfinishedOptions,
-): Promise<RepositoryRecord | undefined> {
-  const { opened, mounts, log } = options
+): Promise<RepositoryRecord | 'not found' | 'not known'> {
+  const { opened, mounts, store, log } = options
   const { id, name, type } = unfinished
   try {
-    const repository = await opened.openOnce(recordOf(unfinished, ''), id)
-    const record = await finishRepository(await withFreeName(unfinished, options), repository, options)
+    const free = await withFreeName(unfinished, options)
+    const record = await finishRepository(free, await opened.openOnce(recordOf(free, ''), id), options)
     log.warn('A repository whose making was interrupted is there', { repositoryId: id, name, type })
     return record
   } catch (error) {
-    await mounts.detach(id)
-    if (isNotOurs(error)) await giveUp(unfinished, options)
-    else log.warn('Whether a repository that was begun is there is not known', { name, type, error })
-    return undefined
+    log.warn('A repository that was begun was not found', { repositoryId: id, name, type, error })
+    const isKnown = error instanceof AppError && error.code === 'repository-exists'
+    const cleanUp = async () => {
+      await mounts.detach(id)
+      // By another record, which has a password too.
+      if (isKnown) await store.giveUp(id)
+    }
+    await cleanUp().catch(cause => log.error('A repository that was begun cannot be let go', { name, cause }))
+    const isAbsent = error instanceof AppError && error.code === 'repository-not-found'
+    return isAbsent ? 'not found' : 'not known'
   }
 }
 
@@ -77,18 +83,6 @@ export async function finishRepository(
 export function recordOf(unfinished: UnfinishedRepository, formatId: string): RepositoryRecord {
   const fresh = { sealedNextPassword: null, isEnabled: true, storage: null, removedAt: null }
   return { ...unfinished, ...fresh, formatId }
-}
-
-/** There is no repository, or one that another password opens, or it is known by another record. */
-function isNotOurs(error: unknown): boolean {
-  const codes = ['repository-not-found', 'repository-password-wrong', 'repository-exists']
-  return error instanceof AppError && codes.includes(error.code)
-}
-
-async function giveUp({ id, place }: UnfinishedRepository, { store }: UnfinishedOptions): Promise<void> {
-  await store.giveUp(id)
-  // An empty folder only.
-  if (place.type === 'local') await rmdir(place.path).catch(() => undefined)
 }
 
 /** Somebody may have taken the name meanwhile. */
