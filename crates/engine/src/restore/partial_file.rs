@@ -28,7 +28,8 @@ impl PartialFile {
     /// A file of `size_bytes`, all of it a hole, readable by its owner only. What killed writers of the same target
     /// have left goes first: it may be as large.
     pub(super) fn create(target: &Path, size_bytes: u64) -> io::Result<Self> {
-        remove_abandoned(target)?;
+        // One that cannot be examined is in nobody's way.
+        let _ = remove_abandoned(target);
         let mut path = target.as_os_str().to_owned();
         path.push(format!("{MARK}{:0RANDOM_DIGITS$x}", rand::rng().random::<u64>()));
         let path = PathBuf::from(path);
@@ -103,9 +104,7 @@ pub(crate) fn remove_abandoned(target: &Path) -> io::Result<()> {
         if !is_partial(entry.file_name().as_encoded_bytes(), name.as_encoded_bytes()) {
             continue;
         }
-        let removed = is_abandoned(&entry.path())
-            .and_then(|abandoned| if abandoned { fs::remove_file(entry.path()) } else { Ok(()) });
-        match removed {
+        match remove_if_abandoned(&entry.path()) {
             // Its writer was quicker.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
@@ -119,9 +118,11 @@ fn is_partial(name: &[u8], target: &[u8]) -> bool {
     digits.is_some_and(|digits| digits.len() == RANDOM_DIGITS && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Where files cannot be locked, none counts as abandoned.
-fn is_abandoned(path: &Path) -> io::Result<bool> {
-    Ok(OpenOptions::new().write(true).open(path)?.try_lock().is_ok())
+/// Where files cannot be locked, none counts as abandoned. The lock is held until the file is gone, so that a writer who
+/// has just made it sees that when it gets the lock.
+fn remove_if_abandoned(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    if file.try_lock().is_ok() { fs::remove_file(path) } else { Ok(()) }
 }
 
 /// The folder that holds `path`.
