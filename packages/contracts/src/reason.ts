@@ -47,7 +47,7 @@ export const REASONS = {
   },
   'restore-point-damaged': {
     title: 'The earlier restore point cannot be read completely, so the whole disk was read',
-    fix: 'Repair the repository: `sendense repository repair <repository>`. Until then restore points may lack what is damaged.',
+    fix: 'Repair the repository, then verify all of it: `sendense repository repair <repository>`, `sendense repository verify <repository> --scope all`. Until it is repaired, new restore points may lack what is damaged.',
   },
   'repository-settings-changed': {
     title:

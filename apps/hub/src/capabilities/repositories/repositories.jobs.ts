@@ -136,9 +136,9 @@ export function repairJob({ repositories, storage, clock, onChecked }: Options):
       const restorePointIds = await repository.restorePointIds().catch(throwFromEngine)
       const repaired = await run.step('repair', () => repository.repair(options).catch(throwFromEngine))
       if (!dryRun) storage.measureSoon(repositoryId)
-      // A repair reads every byte first.
+      // What it has mended is not read back: that all can be read, a verification says.
       const { damagedRestorePoints } = repaired
-      await onChecked({ repositoryId, startedAt, isComplete: true, restorePointIds, damagedRestorePoints })
+      await onChecked({ repositoryId, startedAt, isComplete: false, restorePointIds, damagedRestorePoints })
       return { ...toJson(bounded(repaired)), isDryRun: dryRun }
     },
     recover: async job => again(job),
