@@ -26,6 +26,11 @@ export class AppError extends Error {
     return error instanceof AppError ? error : new AppError('internal', { cause: error })
   }
 
+  /** Whether it is one of ours with this code. */
+  static is(error: unknown, code: ProblemCode): error is AppError {
+    return error instanceof AppError && error.code === code
+  }
+
   /** The body of the answer to a request. The text of an unexpected error stays in the log. */
   toProblem(requestId: string): Problem {
     const { status, title } = PROBLEMS[this.code]

@@ -102,12 +102,11 @@ async function begin(
 
 /** The base was there and whole when the Hub planned, and is not any more, or never was whole. */
 function whyBaseIsUseless(error: unknown): ReasonCode | undefined {
-  if (!(error instanceof AppError)) return undefined
-  return BASE_TROUBLES.find(code => code === error.code)
+  return BASE_TROUBLES.find(code => AppError.is(error, code))
 }
 
 function isSessionLimit(error: unknown): boolean {
-  return error instanceof AppError && error.code === 'vddk-session-limit'
+  return AppError.is(error, 'vddk-session-limit')
 }
 
 /** One try to read a disk. The reader is gone when this has ended, however it has ended. */

@@ -55,5 +55,5 @@ export class LinkedHubCalls implements HubCalls {
 
 /** Whether a call ended without an answer; the Hub may have got it or not. */
 function isLinkLost(error: unknown): boolean {
-  return error instanceof AppError && error.code === 'node-unreachable'
+  return AppError.is(error, 'node-unreachable')
 }

@@ -126,7 +126,7 @@ export class HubLink {
     this.#setStatus('approved', end)
     const socket = await openHubSocket({ hubUrl, token, agent, signal }).catch(error => {
       // A token that is not accepted may have been taken back before its time.
-      if (error instanceof AppError && error.code === 'unauthenticated') tokens.forget()
+      if (AppError.is(error, 'unauthenticated')) tokens.forget()
       throw error
     })
     const tunnel = this.#attach(socket, end)

@@ -15,7 +15,8 @@ use hyper::{Response, StatusCode};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Interval, interval, timeout};
 
-use crate::wire::{LATE_TYPE, LateAnswer, PATIENCE_HEADER, SIGN_OF_LIFE};
+use crate::wire::{LATE_TYPE, LateAnswer, PATIENCE_HEADER, PROBLEM_TYPE, Problem, SIGN_OF_LIFE};
+use crate::{Code, Error};
 
 /// A sign of life is given so often while the asker is patient once.
 const SIGNS_PER_PATIENCE: u32 = 3;
@@ -33,6 +34,25 @@ pub(super) struct Answer {
 pub(super) type AnswerBody = Either<Full<Bytes>, LateBody>;
 
 impl Answer {
+    pub(super) fn ok(content_type: &'static str, body: Bytes) -> Self {
+        Self { status: StatusCode::OK, content_type, body }
+    }
+
+    /// The answer to an error. What is a bug of ours is named so, and not described.
+    pub(super) fn problem(error: &Error) -> Self {
+        let code = error.code();
+        let detail = if code == Code::Internal { String::new() } else { error.full_text() };
+        let problem = Problem {
+            page: format!("/problems/{}", code.as_str()),
+            status: code.http_status(),
+            detail,
+            code: code.as_str().to_owned(),
+        };
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&problem).unwrap_or_default().into();
+        Self { status, content_type: PROBLEM_TYPE, body }
+    }
+
     pub(super) fn into_response(self) -> Response<AnswerBody> {
         response(self.status, self.content_type, Either::Left(Full::new(self.body)))
     }
@@ -86,7 +106,7 @@ impl Body for LateBody {
 }
 
 fn answer_of(ended: Result<Answer, JoinError>) -> Answer {
-    ended.unwrap_or_else(|error| super::routes::problem(&crate::Error::Internal(error.to_string())))
+    ended.unwrap_or_else(|error| Answer::problem(&Error::Internal(error.to_string())))
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: AnswerBody) -> Response<AnswerBody> {

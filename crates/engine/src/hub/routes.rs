@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
@@ -15,9 +15,7 @@ use super::data_plane::Shared;
 use super::receive::receive_chunks;
 use super::session::Session;
 use super::sessions::ticket_invalid;
-use crate::wire::{
-    BINARY_TYPE, JSON_BYTES_MAX, JSON_TYPE, Malformed, OFFER_BYTES_MAX, Offer, PROBLEM_TYPE, Problem, VERSION,
-};
+use crate::wire::{BINARY_TYPE, JSON_BYTES_MAX, JSON_TYPE, Malformed, OFFER_BYTES_MAX, Offer, VERSION};
 use crate::{Code, Error, Result};
 
 /// What a path asks for.
@@ -42,11 +40,11 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     match authorise(shared, &head) {
         Ok((session, target)) => match start(shared, &session, target, body) {
             Ok(operation) => await_answer(operation, sign_interval(&head.headers)).await,
-            Err(error) => problem(&error).into_response(),
+            Err(error) => Answer::problem(&error).into_response(),
         },
         Err(error) => {
             BodyReader::new(body, Vec::new(), shared.closing.clone()).drain().await;
-            problem(&error).into_response()
+            Answer::problem(&error).into_response()
         }
     }
 }
@@ -77,7 +75,7 @@ async fn serve(shared: Arc<Shared>, session: Arc<Session>, target: Target, mut b
         Ok(answer) => answer,
         Err(error) => {
             body.drain().await;
-            problem(&error)
+            Answer::problem(&error)
         }
     }
 }
@@ -98,7 +96,7 @@ async fn operate(
             body.limit(OFFER_BYTES_MAX)?;
             let offer = Offer::decode(&body.rest().await?)?;
             let answer = session.offer(&disk, &offer)?;
-            Ok(Answer { status: StatusCode::OK, content_type: BINARY_TYPE, body: answer.encode() })
+            Ok(Answer::ok(BINARY_TYPE, answer.encode()))
         }
         Operation::Chunks => json(&receive_chunks(shared, session, &disk, body).await?),
         Operation::Finish => {
@@ -141,23 +139,5 @@ async fn read_json<T: DeserializeOwned>(body: &mut BodyReader) -> Result<T> {
 
 fn json(message: &impl serde::Serialize) -> Result<Answer> {
     let text = serde_json::to_vec(message).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(Answer { status: StatusCode::OK, content_type: JSON_TYPE, body: text.into() })
-}
-
-/// The answer to an error. What is a bug of ours is named so, and not described.
-pub(super) fn problem(error: &Error) -> Answer {
-    let code = error.code();
-    let detail = if code == Code::Internal { String::new() } else { error.full_text() };
-    let problem = Problem {
-        page: format!("/problems/{}", code.as_str()),
-        status: code.http_status(),
-        detail,
-        code: code.as_str().to_owned(),
-    };
-    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Answer {
-        status,
-        content_type: PROBLEM_TYPE,
-        body: serde_json::to_vec(&problem).unwrap_or_default().into(),
-    }
+    Ok(Answer::ok(JSON_TYPE, text.into()))
 }

@@ -93,7 +93,7 @@ fn create_locked(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// When the folder cannot be read or a file not be removed. A folder that is not there holds nothing.
-pub(crate) fn remove_abandoned(target: &Path) -> io::Result<()> {
+pub(super) fn remove_abandoned(target: &Path) -> io::Result<()> {
     let Some(name) = target.file_name() else { return Ok(()) };
     let entries = match fs::read_dir(folder_of(target)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

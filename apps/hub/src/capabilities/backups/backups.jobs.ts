@@ -2,7 +2,6 @@ import { BackupId, CAPTURE_STEPS, type CaptureStep, type Failure, RepositoryId }
 import { AppError, type Clock } from '@sendense/platform'
 import { z } from 'zod'
 import type { Engine } from '../../platform/engine/engine.ts'
-import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import { bounded, damageOf, type JobDefinition, type Recovery, reportBytes } from '../jobs/index.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { Backup, BackupsStore } from './backups.store.ts'
@@ -112,11 +111,11 @@ export function verifyJob({ store, repositories, clock }: ReadOptions): JobDefin
         reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const { backupId, restorePointId } = run.input
       const read = async () => {
-        const options = { signal: run.signal, onProgress }
-        const found = await repository.verify(restorePointId, options).catch(throwFromEngine)
-        run.keep(bounded(found))
+        const found = await repository.verify(restorePointId, { signal: run.signal, onProgress })
+        const report = bounded(found)
+        run.keep(report)
         if (found.damaged.length > 0) throw damageOf('restore-point-damaged', found.damaged)
-        return bounded(found)
+        return report
       }
       const report = await run.step('read', () => readRestorePoint(backupId, { store, clock }, read))
       await store.markVerified(backupId, clock.now())

@@ -5,7 +5,7 @@ import type { BackupsStore } from './backups.store.ts'
 
 /** Whether it failed because the restore point is no longer in its repository. */
 export function isMissing(error: unknown): boolean {
-  return error instanceof AppError && error.code === 'restore-point-missing'
+  return AppError.is(error, 'restore-point-missing')
 }
 
 /** Works with the restore point of a backup. That it turns out to be gone is noted with the backup. */
@@ -31,11 +31,7 @@ export async function readRestorePoint<T>(
   try {
     return await withRestorePoint(backupId, store, read)
   } catch (error) {
-    if (isDamaged(error)) await store.markDamaged(backupId, clock.now())
+    if (AppError.is(error, 'restore-point-damaged')) await store.markDamaged(backupId, clock.now())
     throw error
   }
-}
-
-function isDamaged(error: unknown): boolean {
-  return error instanceof AppError && error.code === 'restore-point-damaged'
 }

@@ -35,9 +35,11 @@ const store = {
 function note(isComplete: boolean, damagedIds: string[]) {
   const damagedRestorePoints = damagedIds.map(id => ({ id, paths: [] }))
   const restorePointIds = ['of whole', 'of damaged', 'of later']
-  const startedAt = new Date(100)
-  const found = { repositoryId, startedAt, isComplete, restorePointIds, damagedRestorePoints }
-  return noteChecked(found, { store, clock: { now: () => new Date(300) } })
+  const reading = isComplete ? { startedAt: new Date(100), restorePointIds } : null
+  return noteChecked(
+    { repositoryId, reading, damagedRestorePoints },
+    { store, clock: { now: () => new Date(300) } },
+  )
 }
 
 test('what cannot be read is damaged, and what was read is verified: not what was made meanwhile or is gone', async () => {

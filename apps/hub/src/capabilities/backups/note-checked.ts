@@ -12,7 +12,7 @@ export interface CheckNews {
  * read, that all of it can. What was made while it went on is left as it is.
  */
 export async function noteChecked(
-  { repositoryId, startedAt, isComplete, restorePointIds, damagedRestorePoints }: RepositoryCheck,
+  { repositoryId, reading, damagedRestorePoints }: RepositoryCheck,
   {
     store,
     clock,
@@ -23,11 +23,11 @@ export async function noteChecked(
 ): Promise<void> {
   const damaged = new Set(damagedRestorePoints.map(({ id }) => id))
   // One that somebody has removed was not looked at.
-  const present = new Set(restorePointIds)
+  const read = new Set(reading?.restorePointIds)
   for (const { id, restorePointId, finishedAt } of await store.listSucceeded(repositoryId)) {
-    if (restorePointId === null || !present.has(restorePointId)) continue
+    if (restorePointId === null || finishedAt === null) continue
     if (damaged.has(restorePointId)) await store.markDamaged(id, clock.now())
-    else if (isComplete && finishedAt !== null && finishedAt < startedAt)
+    else if (reading && read.has(restorePointId) && finishedAt < reading.startedAt)
       await store.markVerified(id, clock.now())
   }
 }

@@ -33,11 +33,8 @@ export type RepairInput = z.output<typeof RepairInput>
 /** What a check of a whole repository found. */
 export interface RepositoryCheck {
   readonly repositoryId: RepositoryId
-  readonly startedAt: Date
-  /** Whether every byte was read; otherwise nothing is said of what is not among the damaged. */
-  readonly isComplete: boolean
-  /** All restore points that were there when it began. */
-  readonly restorePointIds: readonly string[]
+  /** Where every byte was read: when that began, and all restore points that were there. */
+  readonly reading: { readonly startedAt: Date; readonly restorePointIds: readonly string[] } | null
   /** What cannot be read completely. */
   readonly damagedRestorePoints: readonly DamagedRestorePoint[]
 }
@@ -69,16 +66,20 @@ export function verifyRepositoryJob({
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
         reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const options = { ...what, signal: run.signal, onProgress }
-      const startedAt = clock.now()
-      const restorePointIds = await repository.restorePointIds().catch(throwFromEngine)
+      const reading =
+        scope === 'all'
+          ? {
+              startedAt: clock.now(),
+              restorePointIds: await repository.restorePointIds().catch(throwFromEngine),
+            }
+          : null
       const found = await run.step('check', () => repository.check(options).catch(throwFromEngine))
       const bytesPerSecond = found.readMs === 0 ? null : Math.round((found.readBytes / found.readMs) * 1000)
       const asked = { scope, samplePercent: scope === 'sample' ? samplePercent : null }
       const report = { ...asked, ...bounded(found), bytesPerSecond }
       run.keep(report)
       const { damagedRestorePoints } = found
-      const isComplete = scope === 'all'
-      await onChecked({ repositoryId, startedAt, isComplete, restorePointIds, damagedRestorePoints })
+      await onChecked({ repositoryId, reading, damagedRestorePoints })
       const damaged = [...damagedRestorePoints.map(damageText), ...found.problems]
       if (damaged.length > 0) throw damageOf('repository-damaged', damaged)
       return report
@@ -119,7 +120,11 @@ export function pruneJob({
 }
 
 /** The job that brings back what can be brought back, and says truthfully what cannot. */
-export function repairJob({ repositories, storage, clock, onChecked }: Options): JobDefinition<RepairInput> {
+export function repairJob({
+  repositories,
+  storage,
+  onChecked,
+}: Omit<Options, 'clock'>): JobDefinition<RepairInput> {
   return {
     kind: 'repository-repair',
     input: RepairInput,
@@ -132,13 +137,11 @@ export function repairJob({ repositories, storage, clock, onChecked }: Options):
       const onProgress = ({ totalBytes, checkedBytes }: { totalBytes: number; checkedBytes: number }) =>
         reportBytes(run, { totalBytes, readBytes: checkedBytes })
       const options = { dryRun, ...(source && { source }), signal: run.signal, onProgress }
-      const startedAt = clock.now()
-      const restorePointIds = await repository.restorePointIds().catch(throwFromEngine)
       const repaired = await run.step('repair', () => repository.repair(options).catch(throwFromEngine))
       if (!dryRun) storage.measureSoon(repositoryId)
       // What it has mended is not read back: that all can be read, a verification says.
       const { damagedRestorePoints } = repaired
-      await onChecked({ repositoryId, startedAt, isComplete: false, restorePointIds, damagedRestorePoints })
+      await onChecked({ repositoryId, reading: null, damagedRestorePoints })
       return { ...toJson(bounded(repaired)), isDryRun: dryRun }
     },
     recover: async job => again(job),

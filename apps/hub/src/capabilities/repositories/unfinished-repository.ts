@@ -15,9 +15,13 @@ export interface UnfinishedOptions {
   log: Logger
 }
 
-/** Looks after all repositories that were begun, by processes that have died or while their storage was away. */
-export async function settleAll(options: UnfinishedOptions): Promise<void> {
-  for (const unfinished of await options.store.listUnfinished()) await settleUnfinished(unfinished, options)
+/** Looks after repositories that were begun, by processes that have died or while their storage was away. */
+export async function settleAll(
+  options: UnfinishedOptions,
+  isMeant: (unfinished: UnfinishedRepository) => boolean = () => true,
+): Promise<void> {
+  const meant = (await options.store.listUnfinished()).filter(isMeant)
+  for (const unfinished of meant) await settleUnfinished(unfinished, options)
 }
 
 /** The same for those that a new repository would meet, by name or place. */
@@ -26,10 +30,7 @@ export async function settleInTheWay(
   options: UnfinishedOptions,
 ): Promise<void> {
   const wanted = RepositoryPlace.parse(place)
-  for (const unfinished of await options.store.listUnfinished()) {
-    if (unfinished.name === name || isDeepStrictEqual(unfinished.place, wanted))
-      await settleUnfinished(unfinished, options)
-  }
+  await settleAll(options, one => one.name === name || isDeepStrictEqual(one.place, wanted))
 }
 
 /**
@@ -50,15 +51,13 @@ export async function settleUnfinished(
     return record
   } catch (error) {
     log.warn('A repository that was begun was not found', { repositoryId: id, name, type, error })
-    const isKnown = error instanceof AppError && error.code === 'repository-exists'
     const cleanUp = async () => {
       await mounts.detach(id)
       // By another record, which has a password too.
-      if (isKnown) await store.giveUp(id)
+      if (AppError.is(error, 'repository-exists')) await store.giveUp(id)
     }
     await cleanUp().catch(cause => log.error('A repository that was begun cannot be let go', { name, cause }))
-    const isAbsent = error instanceof AppError && error.code === 'repository-not-found'
-    return isAbsent ? 'not found' : 'not known'
+    return AppError.is(error, 'repository-not-found') ? 'not found' : 'not known'
   }
 }
 
