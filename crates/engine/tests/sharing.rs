@@ -41,7 +41,8 @@ async fn four_captures_at_once_stay_within_one_budget_and_all_end() {
     };
     tokio::join!(watch, all);
     let most = most.load(Ordering::Relaxed);
-    assert!(most > 4 * CHUNK_LEN && most <= 16 * CHUNK_LEN, "{most} bytes");
+    // The first may have had everything when the three others began, and each of them has one chunk all the same.
+    assert!(most > 4 * CHUNK_LEN && most <= (16 + 3) * CHUNK_LEN, "{most} bytes");
     assert_eq!(memory.bytes(), 0, "nothing is kept when nobody captures");
     let point = session.commit(commit_options()).await.unwrap();
     for (number, disk) in disks.iter().enumerate() {
