@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readdir, rm, stat } from 'node:fs/promises'
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Backup, JobId, Progress, RepositoryId, Vm } from '@sendense/contracts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -7,6 +7,7 @@ import { childEnd, waitFor } from '../support/child.ts'
 import { CliSession } from '../support/cli-session.ts'
 import { noise } from '../support/noise.ts'
 import { problemOf } from '../support/problem-of.ts'
+import { reasonCodes } from '../support/reason-codes.ts'
 import { type ResticRepository, restic } from '../support/restic.ts'
 import { guestHashes, restoredHashes } from '../support/restored-disks.ts'
 import { type Stage, startStage } from '../support/stage.ts'
@@ -192,6 +193,44 @@ describe('space that no restore point needs', () => {
   })
 })
 
+test('of what a medium has changed the next backup stores anew what it needs, in whichever process', async () => {
+  const { repositories, backups } = stage.admin
+  const path = stage.hub.dir.join('rotten')
+  const made = await repositories.createRepository({
+    body: { name: 'rotten', place: { type: 'local', path } },
+  })
+  const rotten = { path, password: made.password ?? '' }
+  const params = { repositoryId: made.repository.id }
+  const old = await stage.backUpWell(vm, params)
+  await flipBit(await largestPack(path), 1000)
+  const verified = await repositories.verifyRepository({ params, body: { scope: 'all' } })
+  expect(await stage.finished(verified.jobId)).toMatchObject({ failure: { code: 'repository-damaged' } })
+  const isDamaged = async ({ id }: Backup) =>
+    (await backups.getBackup({ params: { backupId: id } })).damagedAt !== null
+  expect(await isDamaged(old)).toBe(true)
+  await stage.hub.killAndRestart()
+  await stage.node.waitUntilConnected(stage.admin)
+
+  const next = await stage.backUpWell(vm, params)
+  expect(next).toMatchObject({ mode: 'full', damagedAt: null })
+  expect(reasonCodes(next)).toEqual({ 2000: ['restore-point-damaged'] })
+  const { newBytes } = next.bytes
+  expect(newBytes).toBeGreaterThan(0)
+  expect(newBytes).toBeLessThan(old.bytes.newBytes)
+  for (const backup of [old, next]) {
+    await resultOf(backups.verifyBackup({ params: { backupId: backup.id } }))
+    expect(await restoredHashes(stage, backup)).toEqual(await guestHashes(stage, vm, [2000]))
+    expect(await isDamaged(backup)).toBe(false)
+  }
+
+  await expect(isIntact(rotten)).rejects.toThrow()
+  expect(await resultOf(repositories.repairRepository({ params, body: {} }))).toMatchObject({
+    ...{ damagedPacks: 1, protectedIndexFiles: 0, healedChunks: 0 },
+    ...{ damagedRestorePoints: [], problems: [] },
+  })
+  expect(await isIntact(rotten)).toBe(true)
+})
+
 /** The restore points of the main repository that are known not to be whole. */
 async function damagedIds(): Promise<string[]> {
   const query = { repositoryId: stage.repository.id, limit: 200 }
@@ -282,6 +321,12 @@ function checkSlowly({ path, password }: ResticRepository): ChildProcess {
 
 function bytesOf(amount: unknown): number {
   return (amount as { bytes: number }).bytes
+}
+
+async function flipBit(path: string, atByte: number): Promise<void> {
+  const content = await readFile(path)
+  content.writeUInt8(content.readUInt8(atByte) ^ 1, atByte)
+  await writeFile(path, content)
 }
 
 async function largestPack(repository: string): Promise<string> {

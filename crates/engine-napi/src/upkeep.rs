@@ -224,6 +224,7 @@ impl From<sendense_engine::CopyReport> for CopyReport {
 pub struct RepairReport {
     pub adopted_packs: i64,
     pub removed_index_files: i64,
+    pub protected_index_files: i64,
     pub damaged_packs: i64,
     pub missing_packs: i64,
     pub salvaged_chunks: i64,
@@ -251,6 +252,7 @@ impl From<sendense_engine::RepairReport> for RepairReport {
         Self {
             adopted_packs: number(report.adopted_packs),
             removed_index_files: number(report.removed_index_files),
+            protected_index_files: number(report.protected_index_files),
             damaged_packs: number(report.damaged_packs),
             missing_packs: number(report.missing_packs),
             salvaged_chunks: number(report.salvaged_blobs),

@@ -107,6 +107,8 @@ codes! {
     RestorePointMissing = "restore-point-missing", 410;
     /// The restore point, or a chunk of it, cannot be read.
     RestorePointDamaged = "restore-point-damaged", 500;
+    /// A prune is about to remove what the restore point needs; the next one takes that back.
+    RestorePointBeingPruned = "restore-point-being-pruned", 409;
     /// The restore target is not allowed.
     RestoreTargetInvalid = "restore-target-invalid", 400;
     /// The restore target exists already.

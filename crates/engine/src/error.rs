@@ -7,8 +7,8 @@
 use sendense_storage::ErrorKind;
 use sendense_tls_pin::ParsePinError;
 
-use crate::Code;
 use crate::wire::Malformed;
+use crate::{ChunkId, Code};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -58,6 +58,14 @@ pub enum Error {
     BaseChunkSizeDiffers {
         /// The session's chunk size.
         chunk_bytes: u32,
+    },
+    /// Chunks of a restore point lie only in packs that are marked for deletion.
+    #[error(
+        "Chunks of the restore point, such as {chunk}, lie only in packs that a prune has marked for deletion"
+    )]
+    RestorePointBeingPruned {
+        /// One of them.
+        chunk: ChunkId,
     },
     /// The source disk could not be opened.
     #[error("Cannot open the source disk")]
@@ -131,6 +139,7 @@ impl Error {
             Self::BaseDiskMissing { .. } => Code::BaseDiskMissing,
             Self::BaseSizeDiffers { .. } => Code::BaseSizeDiffers,
             Self::BaseChunkSizeDiffers { .. } => Code::BaseChunkSizeDiffers,
+            Self::RestorePointBeingPruned { .. } => Code::RestorePointBeingPruned,
             Self::SourceOpen(_) => Code::DiskOpenFailed,
             Self::SourceRead(_) => Code::DiskReadFailed,
             Self::Repository(error) => code_of_repository(error),

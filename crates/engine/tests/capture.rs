@@ -2,8 +2,12 @@
 
 mod lab;
 
+use std::sync::Arc;
+
 use lab::{CHUNK, CHUNK_LEN, Lab, base_of, capture, commit_options, extent, mixed_disk, noise, source};
-use sendense_engine::{Areas, Code};
+use sendense_engine::{Areas, CheckOptions, Code, PruneOptions, Sampled, VerifyCounters};
+use sendense_storage::{FileKind, MemoryStorage, Storage};
+use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_disk_comes_back_as_it_was() {
@@ -127,6 +131,39 @@ async fn a_base_that_cannot_serve_is_refused_with_its_own_code() {
     let begun = larger_chunks.begin_disk("2000", size, Some(base_of(&point, "2000"))).await;
     assert_eq!(begun.unwrap_err().code(), Code::BaseChunkSizeDiffers);
     session.begin_disk("2000", size, Some(base_of(&point, "2000"))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_a_prune_takes_apart_or_that_is_damaged_is_told_apart() {
+    let storage = Arc::new(MemoryStorage::new());
+    let lab = Lab::with_storage(storage.clone()).await;
+    let disk = mixed_disk(12, 4);
+    let (_, point) = lab.back_up(&disk, Areas::Whole, None).await;
+    let begin = async || {
+        let session = lab.begin().await;
+        let begun = session.begin_disk("2000", disk.len() as u64, Some(base_of(&point, "2000"))).await;
+        session.abort().await.unwrap();
+        begun.map_err(|error| error.code())
+    };
+    assert_eq!(begin().await, Ok(()));
+
+    // As if its maker had been killed while a prune was at work: it is listed, and what it needs is marked.
+    let id = point.restore_point_id.parse().unwrap();
+    let listed = storage.read(FileKind::Snapshot, &id).await.unwrap();
+    storage.remove(FileKind::Snapshot, &id).await.unwrap();
+    let (counters, cancel) = (Sampled::default(), CancellationToken::new());
+    lab.repository.prune(&PruneOptions::default(), &counters, &cancel).await.unwrap();
+    storage.write(FileKind::Snapshot, &id, listed).await.unwrap();
+    assert_eq!(begin().await, Err(Code::RestorePointBeingPruned));
+    lab.repository.prune(&PruneOptions::default(), &counters, &cancel).await.unwrap();
+    assert_eq!(begin().await, Ok(()));
+
+    for pack in storage.list(FileKind::Pack).await.unwrap() {
+        storage.spoil(FileKind::Pack, &pack.id, |content| content[40] ^= 1);
+    }
+    let all = CheckOptions { read_data: true, ..CheckOptions::default() };
+    lab.repository.check(all, &VerifyCounters::default(), &cancel).await.unwrap();
+    assert_eq!(begin().await, Err(Code::RestorePointDamaged));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,12 @@
 //! What the repository has: the index in memory and the index files it comes from.
 //!
-//! A pack is known from the moment it is durable, and its entries wait for the next index file. Three locks, always
+//! A pack is known from the moment it is durable, and its entries wait for the next index file. Four locks, always
 //! taken in this order: `files` (held over storage operations: one refresh or one index file at a time),
-//! `unindexed`, `index`.
+//! `unindexed`, `damage`, `index`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt};
@@ -14,7 +14,7 @@ use sendense_storage::{ErrorKind, FileKind, Storage};
 
 use crate::blocking::blocking;
 use crate::crypto::Key;
-use crate::index::{Index, IndexFile, IndexLoader, IndexPack, MarkedPack};
+use crate::index::{Damage, Index, IndexFile, IndexLoader, IndexPack, MarkedPack};
 use crate::pack::PackedBlob;
 use crate::{Error, IndexId, PackId, Result, sealed_json};
 
@@ -41,8 +41,9 @@ pub(crate) struct Catalog {
     key: Key,
     files: tokio::sync::Mutex<Files>,
     unindexed: Mutex<Unindexed>,
+    damage: Mutex<Damage>,
     index: RwLock<Index>,
-    /// How often the index was read anew: only then can an entry disappear from it.
+    /// How often the index was read anew or damage was found: only then can one rely on less than before.
     generation: AtomicU64,
 }
 
@@ -76,6 +77,7 @@ impl Catalog {
             key,
             files: tokio::sync::Mutex::default(),
             unindexed: Mutex::default(),
+            damage: Mutex::default(),
             index: RwLock::default(),
             generation: AtomicU64::new(0),
         }
@@ -83,6 +85,10 @@ impl Catalog {
 
     pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn damage(&self) -> MutexGuard<'_, Damage> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
@@ -127,7 +133,7 @@ impl Catalog {
         Ok(Refreshed::Grown)
     }
 
-    /// While this number stays the same, the index only grows.
+    /// While this number stays the same, there is only more on which one may rely.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
     }
@@ -176,7 +182,58 @@ impl Catalog {
             };
             rest = next;
         }
+        self.write_damage(&mut files).await
+    }
+
+    /// Notes which of the places of a pack that were read are damaged; the others that were are whole. Nobody relies on
+    /// a damaged one from now on, and after the next index file no other process does.
+    pub(crate) fn judge(&self, pack: PackId, is_read: impl Fn(u32) -> bool, damaged: &[u32]) {
+        let mut damage = self.damage();
+        if (damaged.is_empty() && damage.is_empty()) || !damage.judge(pack, is_read, damaged) {
+            return;
+        }
+        self.index_mut().set_damaged(damage.places());
+        if !damaged.is_empty() {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a pack was not there when it was to be read. The next listing says whether that holds.
+    pub(crate) fn miss(&self, pack: &PackId) {
+        self.index_mut().set_missing(pack);
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes down what is damaged, if that has changed.
+    pub(crate) async fn record_damage(&self) -> Result<()> {
+        let mut files = self.files.lock().await;
+        self.write_damage(&mut files).await
+    }
+
+    async fn write_damage(&self, files: &mut Files) -> Result<()> {
+        let record = self.damage().new_record(|pack| self.index().contains_pack(pack));
+        let Some(record) = record else { return Ok(()) };
+        let id = self.seal_and_write(record.file.clone()).await?;
+        files.known.insert(id);
+        self.damage().is_recorded(id, &record);
+        let mut is_alone = true;
+        for older in &record.older {
+            is_alone &= self.try_remove(files, *older).await;
+        }
+        if record.is_empty && is_alone {
+            self.try_remove(files, id).await;
+        }
         Ok(())
+    }
+
+    /// Removes a record that counts no more. One that stays, because the storage protects it or we may not remove
+    /// anything, does no harm.
+    async fn try_remove(&self, files: &mut Files, id: IndexId) -> bool {
+        let removed = self.storage.remove(FileKind::Index, &id.into()).await.is_ok();
+        if removed {
+            files.known.remove(&id);
+        }
+        removed
     }
 
     /// Holds all packs against a complete listing of the storage. Returns those that are missing or have a wrong
@@ -195,7 +252,10 @@ impl Catalog {
     }
 
     async fn write_file(&self, packs: &[IndexPack]) -> Result<IndexId> {
-        let file = IndexFile { packs: packs.to_vec(), ..IndexFile::default() };
+        self.seal_and_write(IndexFile { packs: packs.to_vec(), ..IndexFile::default() }).await
+    }
+
+    async fn seal_and_write(&self, file: IndexFile) -> Result<IndexId> {
         let key = self.key.clone();
         let sealed = blocking(move || sealed_json::seal(&key, &file)).await?;
         self.storage.write(FileKind::Index, &sealed.id, sealed.content).await?;
@@ -211,6 +271,7 @@ impl Catalog {
         while let Some((id, content)) = contents.try_next().await? {
             match content {
                 Ok(file) => {
+                    self.damage().absorb(id, &file);
                     if self.is_unindexed(&file.packs_to_delete) {
                         refreshed = Refreshed::Anew;
                     }
@@ -223,6 +284,10 @@ impl Catalog {
                 }
                 Err(damaged) => files.damaged.push(damaged),
             }
+        }
+        let damage = self.damage();
+        if !damage.is_empty() {
+            self.index_mut().set_damaged(damage.places());
         }
         Ok(refreshed)
     }
@@ -239,7 +304,7 @@ impl Catalog {
             let current = listed.iter().filter(|id| !reading.superseded.contains(id));
             reading = self.read_files(current.copied().collect()).await?;
         }
-        let Reading { loader, damaged, .. } = reading;
+        let Reading { loader, damaged, damage: recorded, .. } = reading;
         let mut index = blocking(move || Ok(loader.finish())).await?;
         let mut unindexed = self.unindexed.lock().unwrap_or_else(PoisonError::into_inner);
         // A pack that a prune has found in no index file and marked: only who relied on it before may take it back.
@@ -252,6 +317,9 @@ impl Catalog {
             }
             !is_marked
         });
+        let mut damage = self.damage();
+        damage.replace_records(recorded);
+        index.set_damaged(damage.places());
         *self.index_mut() = index;
         self.generation.fetch_add(1, Ordering::Relaxed);
         let mut known = listed;
@@ -269,6 +337,7 @@ impl Catalog {
                     if !file.packs.is_empty() {
                         reading.with_packs.insert(id);
                     }
+                    reading.damage.absorb(id, &file);
                     reading.loader.absorb(file);
                 }
                 Err(damaged) => reading.damaged.push(damaged),
@@ -316,6 +385,7 @@ struct Reading {
     superseded: HashSet<IndexId>,
     /// Files that name packs which are not marked. To read a file of marks that a newer one replaces does no harm.
     with_packs: HashSet<IndexId>,
+    damage: Damage,
     damaged: Vec<DamagedIndex>,
 }
 

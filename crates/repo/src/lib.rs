@@ -87,7 +87,7 @@ pub use packing::{Added, Tuning};
 pub use prune::{Blocked, BlockedBy, Packs, PruneOptions, PruneProgress, PruneReport};
 pub use read_batch::ReadBatch;
 pub use repair::{RepairOptions, RepairReport};
-pub use repository::{InitOptions, Repository};
+pub use repository::{InitOptions, Repository, Standing};
 pub use restore_point::{DiskContent, FileEntry, NewFile, NewRestorePoint, RestorePoint};
 pub use sendense_storage::Secret;
 pub use statistics::Statistics;

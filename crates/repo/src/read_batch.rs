@@ -7,6 +7,7 @@ use sendense_storage::FileKind;
 
 use crate::blocking::blocking;
 use crate::check::is_damage;
+use crate::index::Location;
 use crate::opener::cut;
 use crate::pack::{BlobKind, PackedBlob};
 use crate::repository::Inner;
@@ -61,7 +62,7 @@ pub(crate) fn plan(
     let index = repository.catalog.index();
     let place = |id: ChunkId| {
         let places = index.find(BlobKind::Data, id.as_bytes());
-        places.min_by_key(|place| place.is_missing).map(|place| (place.pack, place.blob))
+        places.min_by_key(Location::is_doubtful).map(|place| (place.pack, place.blob))
     };
     let mut places: Vec<_> = ids.into_iter().filter_map(place).collect();
     drop(index);

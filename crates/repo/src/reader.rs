@@ -52,13 +52,17 @@ impl Inner {
     /// Reads a blob from the first of the places that the index knows where it is whole.
     async fn read_known(&self, kind: BlobKind, id: &[u8; 32]) -> Result<Option<Bytes>> {
         let mut locations: Vec<Location> = self.catalog.index().find(kind, id).collect();
-        // A pack that was missing in the last listing may have come back; it is worth a try, but the last one.
-        locations.sort_by_key(|location| location.is_missing);
+        locations.sort_by_key(Location::is_doubtful);
         let mut failure = None;
         for location in locations {
             match self.read_at(location).await {
                 Ok(content) => return Ok(Some(content)),
-                Err(error) => failure = failure.or(Some(error)),
+                Err(error) => {
+                    if is_wrong(&error) {
+                        self.catalog.judge(location.pack, |_| false, &[location.blob.offset]);
+                    }
+                    failure = failure.or(Some(error));
+                }
             }
         }
         failure.map_or(Ok(None), Err)
@@ -187,6 +191,15 @@ impl Inner {
     pub(crate) async fn disk_content(&self, point: &SnapshotId, path: &str) -> Result<DiskContent> {
         let node = self.file_node(point, path).await?;
         Ok(DiskContent { size_bytes: node.size, chunk_ids: node.content.unwrap_or_default() })
+    }
+}
+
+/// Whether what lies at a place is not what must lie there.
+fn is_wrong(error: &Error) -> bool {
+    match error {
+        Error::DamagedChunk { .. } => true,
+        Error::Storage(error) => error.kind() == ErrorKind::Damaged,
+        _ => false,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::catalog::{Catalog, DamagedIndex};
 use crate::config::Config;
 use crate::crypto::{Kdf, Key};
 use crate::opener::Openers;
+use crate::pack::BlobKind;
 use crate::packing::{Packer, Tuning};
 use crate::{
     AdoptReport, CheckOptions, CheckProgress, CheckReport, ChunkCache, ChunkId, DiskContent, DiskReader,
@@ -31,6 +32,17 @@ pub struct InitOptions {
     pub kdf: Kdf,
     /// How much the opened repository may use.
     pub tuning: Tuning,
+}
+
+/// How far one may rely on a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is durable or about to be, and whole as far as is known.
+    Reliable,
+    /// It is whole, and lies only in packs that a prune has marked: it is gone soon unless the next one takes that back.
+    Marked,
+    /// It lies nowhere, or is damaged wherever it lies.
+    Lost,
 }
 
 /// An open repository. Clones are cheap and share everything.
@@ -188,6 +200,26 @@ impl Repository {
     #[must_use]
     pub fn readable_bytes_of(&self, id: &ChunkId) -> Option<u64> {
         self.inner.catalog.index().readable_bytes_of(id).map(u64::from)
+    }
+
+    /// How far a new restore point may rely on a chunk, as far as the index knows.
+    #[must_use]
+    pub fn standing_of(&self, id: &ChunkId) -> Standing {
+        if self.contains(id) {
+            return Standing::Reliable;
+        }
+        let index = self.inner.catalog.index();
+        let mut places = index.find(BlobKind::Data, id.as_bytes());
+        if places.any(|place| !place.is_doubtful()) { Standing::Marked } else { Standing::Lost }
+    }
+
+    /// Writes down which chunks were found damaged by reading, if that is news, so that no other process relies on
+    /// them either. A check and a verification do so by themselves.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn record_damage(&self) -> Result<()> {
+        self.inner.catalog.record_damage().await
     }
 
     /// The bytes of a chunk. Their hash was verified.

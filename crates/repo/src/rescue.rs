@@ -30,7 +30,8 @@ fn marked_packs_of(
         if index.contains(kind, &id) {
             continue;
         }
-        let mut marked = index.find(kind, &id).filter(|location| location.is_marked && !location.is_missing);
+        let mut marked =
+            index.find(kind, &id).filter(|location| location.is_marked && !location.is_doubtful());
         if let Some(location) = marked.next() {
             packs.entry(location.pack).or_insert_with(Vec::new);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sendense_repo::{CheckOptions, CopyOptions, RepairOptions, RepairReport, Repository, Result, SnapshotId};
 use sendense_storage::{FileId, FileKind, LocalStorage, MemoryStorage, Storage};
-use sendense_testkit::storage::{Fault, FaultyStorage};
+use sendense_testkit::storage::{Fault, FaultyStorage, Verb};
 use support::restic::Restic;
 use support::*;
 use tokio_util::sync::CancellationToken;
@@ -116,6 +116,37 @@ async fn a_pack_that_is_gone_comes_back_from_a_second_repository_directories_inc
     assert!(healed.is_healthy(), "{healed:?}");
     assert!(read_file(&repository, &point, PATH).await.unwrap() == disk);
     assert_healthy(&reopen(storage).await).await;
+}
+
+#[tokio::test]
+async fn what_a_repair_has_written_is_read_back() {
+    let mut found = 0;
+    for nth in 0.. {
+        let inner: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let (repository, point, _) = prepare(inner.clone()).await;
+        let second = a_repository(Arc::new(MemoryStorage::new())).await;
+        let options = CopyOptions { lock: quick_writer().lock };
+        repository.copy_to(&second, &[point], options, &|_| {}, &CancellationToken::new()).await.unwrap();
+        for pack in inner.list(FileKind::Pack).await.unwrap() {
+            inner.remove(FileKind::Pack, &pack.id).await.unwrap();
+        }
+        let faulty = Arc::new(FaultyStorage::new(inner.clone()));
+        let repository = reopen(faulty.clone()).await;
+        faulty.break_at(nth, Fault::FlipBit);
+        let outcome = repair(&repository, Some(&second)).await;
+        let journal = faulty.journal();
+        let Some(broken) = journal.get(nth) else { break };
+        if broken.verb == Verb::Write && broken.kind == Some(FileKind::Pack) {
+            let report = outcome.unwrap();
+            assert!(report.healed_blobs > 0 && !report.is_healthy(), "{nth}: {report:?}");
+            assert_eq!(report.damaged_restore_points[0].id, point, "{nth}");
+            let again = repair(&reopen(inner.clone()).await, Some(&second)).await.unwrap();
+            assert!(again.is_healthy(), "{nth}: {again:?}");
+            assert_healthy(&reopen(inner).await).await;
+            found += 1;
+        }
+    }
+    assert!(found > 2, "{found} packs, chunks and directories");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

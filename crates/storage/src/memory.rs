@@ -63,6 +63,18 @@ impl MemoryStorage {
         self.state().now = Some(now);
     }
 
+    /// Changes a file behind everybody's back, as a medium does, protected or not.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn spoil(&self, kind: FileKind, id: &FileId, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let file = state.files.get_mut(&key(kind, id)).unwrap_or_else(|| panic!("there is no {kind} {id}"));
+        let mut content = file.content.to_vec();
+        change(&mut content);
+        file.content = content.into();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change is one call of the map: there is no half-done state that a panic could leave behind.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

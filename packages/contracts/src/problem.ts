@@ -80,6 +80,10 @@ export const PROBLEMS = {
   'repository-key-last': { status: 409, title: 'The last key of a repository cannot be removed' },
   'restore-point-missing': { status: 410, title: 'The restore point is no longer in its repository' },
   'restore-point-damaged': { status: 500, title: 'The restore point is damaged' },
+  'restore-point-being-pruned': {
+    status: 409,
+    title: 'A prune is about to remove what the restore point needs',
+  },
   'restore-target-invalid': { status: 400, title: 'The restore target is not allowed' },
   'restore-target-exists': { status: 409, title: 'The restore target exists already' },
   'restore-target-full': { status: 507, title: 'The restore target has no space left' },

@@ -47,7 +47,11 @@ export const REASONS = {
   },
   'restore-point-damaged': {
     title: 'The earlier restore point cannot be read completely, so the whole disk was read',
-    fix: 'Repair the repository, then verify all of it: `sendense repository repair <repository>`, `sendense repository verify <repository> --scope all`. Until it is repaired, new restore points may lack what is damaged.',
+    fix: 'Repair the repository, then verify all of it: `sendense repository repair <repository>`, `sendense repository verify <repository> --scope all`. What was found damaged is stored again by each backup that reads it.',
+  },
+  'restore-point-being-pruned': {
+    title: 'A prune has marked for deletion what the earlier restore point needs, so the whole disk was read',
+    fix: 'None needed: the next prune takes that back, and the next backup is incremental.',
   },
   'repository-settings-changed': {
     title:

@@ -46,6 +46,7 @@ export const ENGINE_ERROR_CODES = [
   // Restore points.
   'restore-point-missing',
   'restore-point-damaged',
+  'restore-point-being-pruned',
   // Restores.
   'restore-target-invalid',
   'restore-target-exists',

@@ -340,7 +340,13 @@ export interface DamagedRestorePoint {
 export interface RepairReport {
   /** Packs that no index file named and that were taken over. */
   readonly adoptedPacks: number
+  /** Index files that could not be read. */
   readonly removedIndexFiles: number
+  /**
+   * Index files that cannot be read or name packs that are not whole, and that the storage protects. Sendense does not
+   * rely on what they say; stock restic finds fault with it until they can be removed.
+   */
+  readonly protectedIndexFiles: number
   readonly damagedPacks: number
   readonly missingPacks: number
   /** Chunks and directories that were whole in damaged packs. */
@@ -516,8 +522,9 @@ export interface CaptureSession extends AsyncDisposable {
   /** The secret that lets one Node send for this session, and nothing else. */
   readonly ticket: string
   /**
-   * Adds a disk. Fails with `restore-point-missing`, `base-disk-missing`, `base-size-differs` or
-   * `base-chunk-size-differs` if the base cannot serve: begin it again without a base then, and say why.
+   * Adds a disk. Fails with `restore-point-missing`, `restore-point-damaged`, `base-disk-missing`,
+   * `base-size-differs`, `base-chunk-size-differs` or `restore-point-being-pruned` if the base cannot serve: begin it again
+   * without a base then, and say why.
    */
   beginDisk(disk: CaptureSessionDisk): Promise<void>
   /** Takes a disk out again, for example one that the Node could not open. */

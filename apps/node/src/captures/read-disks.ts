@@ -14,6 +14,7 @@ import type { ChangeTracking } from './prepare-vm.ts'
 const BASE_TROUBLES = [
   'restore-point-missing',
   'restore-point-damaged',
+  'restore-point-being-pruned',
 ] as const satisfies readonly ReasonCode[]
 
 /** Everything that the disks of a capture have in common. */

@@ -169,8 +169,9 @@ impl CaptureSession {
     /// Adds a disk, or replaces one of the same key.
     ///
     /// # Errors
-    /// [`Error::BaseDiskMissing`], [`Error::BaseSizeDiffers`] or [`Error::BaseChunkSizeDiffers`], or that of a restore
-    /// point that is gone, if the base cannot serve; the disk is not added then.
+    /// [`Error::BaseDiskMissing`], [`Error::BaseSizeDiffers`], [`Error::BaseChunkSizeDiffers`],
+    /// [`Error::RestorePointBeingPruned`] or [`Error::RestorePointDamaged`], or that of a restore point that is gone, if the
+    /// base cannot serve; the disk is not added then.
     pub async fn begin_disk(&self, disk_key: &str, size_bytes: u64, base: Option<Base>) -> Result<()> {
         if !is_name(disk_key) {
             return Err(Error::Request(format!("{disk_key:?} is not a name for a disk")));

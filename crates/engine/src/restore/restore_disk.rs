@@ -88,7 +88,12 @@ pub(crate) async fn restore_disk(
     let target = Target::new(options);
     target.check()?;
     let fill = fill(repository, options, &target, counters);
-    let (partial, size_bytes) = cancel.run_until_cancelled(fill).await.unwrap_or(Err(Error::Cancelled))?;
+    let filled = cancel.run_until_cancelled(fill).await.unwrap_or(Err(Error::Cancelled));
+    if filled.is_err() {
+        // A chunk that could not be read is not relied on any more. Where nothing may be written, only we know.
+        let _ = repository.record_damage().await;
+    }
+    let (partial, size_bytes) = filled?;
     // From here on it cannot be cancelled: the file is there and said to be, or neither.
     let overwrite = options.overwrite;
     let finished = spawn_blocking(move || partial.finish(overwrite)).await;

@@ -16,8 +16,7 @@ use sendense_storage::{ErrorKind, FileKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::repository::Inner;
-use crate::{Error, KeyId, Result, SnapshotId};
-pub(crate) use packs::BadPlaces;
+use crate::{Error, KeyId, PackId, Result, SnapshotId};
 pub use problem::Problem;
 pub(crate) use verify::verify;
 pub use verify::{VerifyProgress, VerifyReport};
@@ -96,10 +95,45 @@ fn reads_max() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(16) + 2
 }
 
-/// Checks a repository. Takes no lock and changes nothing.
+/// As [`look`], and writes down which chunks are damaged, so that no process relies on them any more. Where nothing may
+/// be written, only this one knows.
 pub(crate) async fn check(
     repository: &Arc<Inner>,
     options: CheckOptions,
+    progress: &(dyn Fn(CheckProgress) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<CheckReport> {
+    let report = look(repository, options, progress, cancel).await;
+    let _ = repository.catalog.record_damage().await;
+    report
+}
+
+/// Checks a repository. Takes no lock and changes nothing.
+pub(crate) async fn look(
+    repository: &Arc<Inner>,
+    options: CheckOptions,
+    progress: &(dyn Fn(CheckProgress) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<CheckReport> {
+    let packs = |repository: &Inner| {
+        if options.read_data { packs::choose(repository, options.sample_percent) } else { Ok(Vec::new()) }
+    };
+    look_and_read(repository, packs, progress, cancel).await
+}
+
+/// As [`look`] without reading, but for these packs, of which the sizes are told.
+pub(crate) async fn look_at(
+    repository: &Arc<Inner>,
+    packs: Vec<(PackId, u64)>,
+    cancel: &CancellationToken,
+) -> Result<CheckReport> {
+    look_and_read(repository, |_| Ok(packs), &|_| {}, cancel).await
+}
+
+/// The packs are chosen when the index is known.
+async fn look_and_read(
+    repository: &Arc<Inner>,
+    packs: impl FnOnce(&Inner) -> Result<Vec<(PackId, u64)>> + Send,
     progress: &(dyn Fn(CheckProgress) + Send + Sync),
     cancel: &CancellationToken,
 ) -> Result<CheckReport> {
@@ -109,14 +143,12 @@ pub(crate) async fn check(
     check_keys(repository, &mut report).await?;
     check_index(repository, &mut report).await?;
     let mut state = CheckProgress { total_restore_points: points.len() as u64, ..CheckProgress::default() };
-    let mut bad_places = BadPlaces::default();
-    if options.read_data {
-        let begin = Instant::now();
-        let packs = packs::choose(repository, options.sample_percent)?;
-        bad_places = packs::read_all(repository, packs, &mut report, &mut state, progress, cancel).await?;
+    let (begin, packs) = (Instant::now(), packs(repository)?);
+    if !packs.is_empty() {
+        packs::read_all(repository, packs, &mut report, &mut state, progress, cancel).await?;
         report.read_time = begin.elapsed();
     }
-    let walker = Walker::new(repository, &bad_places);
+    let walker = Walker::new(repository);
     let ids: Vec<SnapshotId> = points.iter().map(|entry| entry.id.into()).collect();
     let mut walks = futures::stream::iter(ids).map(|id| walker.walk(id)).buffer_unordered(WALKS_MAX);
     while let Some(damaged) = walks.next().await {
@@ -138,12 +170,12 @@ pub(crate) async fn read_all(
     repository: &Arc<Inner>,
     progress: &(dyn Fn(CheckProgress) + Send + Sync),
     cancel: &CancellationToken,
-) -> Result<(CheckReport, BadPlaces)> {
+) -> Result<CheckReport> {
     let (mut report, mut state) = (CheckReport::default(), CheckProgress::default());
     check_index(repository, &mut report).await?;
     let packs = packs::choose(repository, None)?;
-    let bad_places = packs::read_all(repository, packs, &mut report, &mut state, progress, cancel).await?;
-    Ok((report, bad_places))
+    packs::read_all(repository, packs, &mut report, &mut state, progress, cancel).await?;
+    Ok(report)
 }
 
 /// Holds key files against their names. One that was changed may still open with its password, or no more with any:

@@ -1,6 +1,5 @@
 //! Reading every byte.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -16,20 +15,6 @@ use crate::opener::{MISPLACED, cut};
 use crate::pack::{self, PackedBlob};
 use crate::repository::Inner;
 use crate::{ChunkId, Error, PackId, Result};
-
-/// Where blobs were found damaged.
-#[derive(Debug, Default)]
-pub(crate) struct BadPlaces(HashSet<(PackId, u32)>);
-
-impl BadPlaces {
-    pub(crate) fn contains(&self, pack: PackId, blob: &PackedBlob) -> bool {
-        self.0.contains(&(pack, blob.offset))
-    }
-
-    pub(super) fn insert(&mut self, pack: PackId, blob: &PackedBlob) {
-        self.0.insert((pack, blob.offset));
-    }
-}
 
 /// The packs to read, with their sizes: all that the index names and that are there, or so many percent of them.
 pub(super) fn choose(repository: &Inner, percent: Option<f64>) -> Result<Vec<(PackId, u64)>> {
@@ -50,7 +35,7 @@ pub(super) fn choose(repository: &Inner, percent: Option<f64>) -> Result<Vec<(Pa
     Ok(packs)
 }
 
-/// Reads these packs.
+/// Reads these packs. The catalog knows then which of their blobs are damaged.
 pub(super) async fn read_all(
     repository: &Arc<Inner>,
     packs: Vec<(PackId, u64)>,
@@ -58,10 +43,9 @@ pub(super) async fn read_all(
     state: &mut CheckProgress,
     progress: &(dyn Fn(CheckProgress) + Send + Sync),
     cancel: &CancellationToken,
-) -> Result<BadPlaces> {
+) -> Result<()> {
     state.total_bytes = packs.iter().map(|(_, size_bytes)| size_bytes).sum();
     progress(*state);
-    let mut bad_places = BadPlaces::default();
     let mut reads = futures::stream::iter(packs)
         .map(|(id, size_bytes)| async move { (id, size_bytes, read(repository, id).await) })
         .buffer_unordered(reads_max());
@@ -70,20 +54,27 @@ pub(super) async fn read_all(
             return Err(Error::Cancelled);
         }
         let findings = result?;
-        findings.bad_blobs.iter().for_each(|(blob, _)| bad_places.insert(id, blob));
+        if findings.is_gone {
+            repository.catalog.miss(&id);
+        } else {
+            let damaged: Vec<u32> = findings.bad_blobs.iter().map(|(blob, _)| blob.offset).collect();
+            repository.catalog.judge(id, |_| true, &damaged);
+        }
         report.problems.extend(findings.into_problems(id));
         report.read_packs += 1;
         report.read_bytes += size_bytes;
         state.checked_bytes += size_bytes;
         progress(*state);
     }
-    Ok(bad_places)
+    Ok(())
 }
 
 /// What is wrong with one pack.
 #[derive(Default)]
 struct Findings {
     pack: Option<String>,
+    /// It was there when it was listed.
+    is_gone: bool,
     bad_blobs: Vec<(PackedBlob, &'static str)>,
 }
 
@@ -105,6 +96,7 @@ async fn read(repository: &Arc<Inner>, id: PackId) -> Result<Findings> {
             let bad_blobs = repository.catalog.index().blobs_of(&id).into_iter();
             return Ok(Findings {
                 pack: Some(error.to_string()),
+                is_gone: error.kind() == ErrorKind::NotFound,
                 bad_blobs: bad_blobs.map(|blob| (blob, "its pack cannot be read")).collect(),
             });
         }
@@ -153,7 +145,7 @@ fn examine(repository: &Inner, id: PackId, content: Bytes) -> Result<Findings> {
     if PackId::from_bytes(hash.finish()) != id {
         reason = Some("its content does not match its name".into());
     }
-    Ok(Findings { pack: reason, bad_blobs })
+    Ok(Findings { pack: reason, is_gone: false, bad_blobs })
 }
 
 /// The blobs to look at, and what is wrong with the pack as a whole. If the pack cannot be believed, the index says

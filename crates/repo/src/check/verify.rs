@@ -8,9 +8,9 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::walk::is_damage;
-use super::{BadPlaces, DamagedRestorePoint, Problem, Walker, reads_max};
+use super::{DamagedRestorePoint, Problem, Walker, reads_max};
 use crate::blocking::blocking;
-use crate::pack::{BlobKind, PackedBlob};
+use crate::pack::PackedBlob;
 use crate::read_batch::{self, ReadBatch};
 use crate::repository::Inner;
 use crate::tree::Node;
@@ -49,8 +49,20 @@ impl VerifyReport {
     }
 }
 
-/// Reads every distinct chunk of a restore point. Takes no lock and changes nothing.
+/// Reads every distinct chunk of a restore point, and writes down which are damaged as [`super::check`] does.
 pub(crate) async fn verify(
+    repository: &Arc<Inner>,
+    id: &SnapshotId,
+    progress: &(dyn Fn(VerifyProgress) + Send + Sync),
+    cancel: &CancellationToken,
+) -> Result<VerifyReport> {
+    let report = look(repository, id, progress, cancel).await;
+    let _ = repository.catalog.record_damage().await;
+    report
+}
+
+/// Takes no lock and changes nothing.
+async fn look(
     repository: &Arc<Inner>,
     id: &SnapshotId,
     progress: &(dyn Fn(VerifyProgress) + Send + Sync),
@@ -65,7 +77,6 @@ pub(crate) async fn verify(
     let total_bytes = batches.iter().map(ReadBatch::plain_bytes).sum();
     let mut state = VerifyProgress { checked_bytes: 0, total_bytes };
     progress(state);
-    let mut bad_places = BadPlaces::default();
     let reads = futures::stream::iter(batches).map(|batch| read(repository, batch));
     let mut reads = reads.buffer_unordered(reads_max());
     while let Some(outcome) = reads.next().await {
@@ -74,11 +85,11 @@ pub(crate) async fn verify(
         }
         let outcome = outcome?;
         state.checked_bytes += outcome.batch.plain_bytes();
-        outcome.add_to(repository, &mut report, &mut bad_places);
+        outcome.add_to(&mut report);
         progress(state);
     }
     // The walk says which files the damage touches, and what has no place at all.
-    let walker = Walker::new(repository, &bad_places);
+    let walker = Walker::new(repository);
     if let Some(DamagedRestorePoint { paths, .. }) = walker.walk(*id).await? {
         report.damaged_paths = paths;
     }
@@ -112,7 +123,13 @@ struct BadBlob {
 
 async fn read(repository: &Arc<Inner>, batch: ReadBatch) -> Result<Outcome> {
     let (batch, failures) = match read_batch::read_sealed(repository, &batch).await {
-        Ok(sealed) => open_batch(repository, batch, sealed).await?,
+        Ok(sealed) => {
+            let (batch, failures) = open_batch(repository, batch, sealed).await?;
+            let damaged: Vec<u32> = failures.iter().map(|(blob, _)| blob.offset).collect();
+            let is_read = |offset| batch.blobs.iter().any(|blob| blob.offset == offset);
+            repository.catalog.judge(batch.pack, is_read, &damaged);
+            (batch, failures)
+        }
         Err(error) if is_damage(&error) => {
             let failures = batch.blobs.iter().map(|blob| (*blob, error.to_string())).collect();
             (batch, failures)
@@ -149,17 +166,12 @@ async fn open_batch(
 }
 
 impl Outcome {
-    fn add_to(self, repository: &Inner, report: &mut VerifyReport, bad_places: &mut BadPlaces) {
+    fn add_to(self, report: &mut VerifyReport) {
         let pack = self.batch.pack;
-        let lost = self.bad.iter().filter(|bad| bad.is_lost).map(|bad| bad.blob);
-        let lost_bytes: u64 = lost.clone().map(|blob| u64::from(blob.plain_bytes())).sum();
-        report.chunks += (self.batch.blobs.len() - lost.clone().count()) as u64;
+        let lost: Vec<_> = self.bad.iter().filter(|bad| bad.is_lost).collect();
+        let lost_bytes: u64 = lost.iter().map(|bad| u64::from(bad.blob.plain_bytes())).sum();
+        report.chunks += (self.batch.blobs.len() - lost.len()) as u64;
         report.bytes += self.batch.plain_bytes() - lost_bytes;
-        for blob in lost {
-            for location in repository.catalog.index().find(BlobKind::Data, &blob.id) {
-                bad_places.insert(location.pack, &location.blob);
-            }
-        }
         let problem = |bad: BadBlob| Problem::BlobDamaged {
             id: ChunkId::from_bytes(bad.blob.id),
             pack,

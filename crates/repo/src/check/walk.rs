@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::packs::BadPlaces;
 use super::{DamagedRestorePoint, Problem};
-use crate::index::Location;
 use crate::pack::BlobKind;
 use crate::repository::Inner;
 use crate::tree::{Node, NodeKind, Tree, segments};
@@ -14,7 +12,6 @@ use crate::{ChunkId, Error, Result, SnapshotId, TreeId};
 /// Walks through restore points and remembers what it has seen: most of a tree is that of the restore point before.
 pub(super) struct Walker<'a> {
     repository: &'a Inner,
-    bad_places: &'a BadPlaces,
     findings: Mutex<Findings>,
 }
 
@@ -29,8 +26,8 @@ struct Findings {
 }
 
 impl<'a> Walker<'a> {
-    pub(super) fn new(repository: &'a Inner, bad_places: &'a BadPlaces) -> Self {
-        Self { repository, bad_places, findings: Mutex::default() }
+    pub(super) fn new(repository: &'a Inner) -> Self {
+        Self { repository, findings: Mutex::default() }
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -145,12 +142,10 @@ impl<'a> Walker<'a> {
     /// deletion is such a place, but not for long: that is a finding of its own.
     fn readable_bytes(&self, id: &ChunkId) -> Option<u32> {
         let index = self.repository.catalog.index();
-        let is_whole = |location: &Location| !self.bad_places.contains(location.pack, &location.blob);
-        if let Some(location) = index.find_reliable(BlobKind::Data, id.as_bytes()).find(is_whole) {
-            return Some(location.blob.plain_bytes());
+        if let Some(plain_bytes) = index.plain_bytes_of(id) {
+            return Some(plain_bytes);
         }
-        let mut marked = index.find(BlobKind::Data, id.as_bytes()).filter(|location| !location.is_missing);
-        let location = marked.find(is_whole)?;
+        let location = index.find(BlobKind::Data, id.as_bytes()).find(|location| !location.is_doubtful())?;
         let mut findings = self.findings();
         if findings.marked_chunks.insert(*id) {
             findings.problems.push(Problem::ChunkMarked { id: *id, pack: location.pack });

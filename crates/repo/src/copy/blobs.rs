@@ -69,7 +69,7 @@ async fn read_together(repository: &Inner, batch: &ReadBatch) -> Result<Vec<Open
 /// Reads a blob from the first of its places where it is whole. Fails with [`Error::ChunkMissing`] when it has none.
 pub(crate) async fn read_one(repository: &Inner, kind: BlobKind, id: &[u8; 32]) -> Result<OpenedBlob> {
     let mut places: Vec<Location> = repository.catalog.index().find(kind, id).collect();
-    places.sort_by_key(|place| place.is_missing);
+    places.sort_by_key(Location::is_doubtful);
     let mut failure = Error::ChunkMissing { id: ChunkId::from_bytes(*id) };
     for Location { pack, blob, .. } in places {
         let batch = ReadBatch::new(pack, blob);

@@ -10,7 +10,7 @@ use crate::pack::{BlobKind, PackedBlob};
 use crate::{IndexId, PackId};
 
 /// The document in an index file.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct IndexFile {
     /// Older index files that this one replaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -20,6 +20,16 @@ pub(crate) struct IndexFile {
     /// Packs that a prune has marked and will remove later; rustic's word for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) packs_to_delete: Vec<MarkedPack>,
+    /// Our own word, which other tools drop: places where something else was found than the index says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) damaged: Vec<DamagedPack>,
+}
+
+/// A pack, and where in it blobs begin that are damaged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DamagedPack {
+    pub(crate) id: PackId,
+    pub(crate) offsets: Vec<u32>,
 }
 
 /// A pack that is marked for deletion, and what is in it.
@@ -130,6 +140,13 @@ impl IndexFile {
     pub(crate) fn parse(json: &[u8]) -> serde_json::Result<Self> {
         // Nearly every index file is written in the same way, without spaces and in the same order.
         scan(json).map_or_else(|| serde_json::from_slice(json), Ok)
+    }
+
+    /// Whether it only says what is damaged, or that nothing is any more. Such a file is always one of ours, and says
+    /// nothing else.
+    pub(crate) fn is_damage_record(&self) -> bool {
+        let says_so = !self.damaged.is_empty() || !self.supersedes.is_empty();
+        says_so && self.packs.is_empty() && self.packs_to_delete.is_empty()
     }
 
     /// What is wrong with the numbers, if anything is.

@@ -4,10 +4,10 @@
 //! each prefix begins leaves about eight entries to search. What is added later waits in a small ordered set and
 //! is merged into the array when it has grown to an eighth of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
 
-use super::{IndexFile, IndexPack, MarkedPack};
+use super::{IndexFile, IndexPack, MarkedPack, Place};
 use crate::pack::{self, BlobKind, PackedBlob};
 use crate::{ChunkId, PackId};
 
@@ -39,6 +39,8 @@ pub(crate) struct Location {
     pub(crate) is_missing: bool,
     /// A prune has marked the pack: it may be read as long as it is there, but nobody may rely on it.
     pub(crate) is_marked: bool,
+    /// It was read, and was not what it must be.
+    pub(crate) is_damaged: bool,
 }
 
 /// What the index knows of a pack.
@@ -69,6 +71,7 @@ pub(crate) struct Index {
     recent: BTreeSet<Entry>,
     packs: Vec<PackInfo>,
     pack_numbers: HashMap<PackId, u32>,
+    damaged: HashSet<Place>,
 }
 
 /// Fills an index from many files without keeping order meanwhile.
@@ -162,13 +165,13 @@ impl Index {
         places(false).chain(places(true))
     }
 
-    /// The places of a blob on which one may rely: in packs that are there and not marked.
+    /// The places of a blob on which one may rely: whole as far as is known, in packs that are there and not marked.
     pub(crate) fn find_reliable(&self, kind: BlobKind, id: &[u8; 32]) -> impl Iterator<Item = Location> {
         let of_kind = self.entries(id).filter(move |entry| entry.kind() == kind);
         of_kind.map(|entry| self.location(entry)).filter(Location::is_reliable)
     }
 
-    /// Whether a blob lies in a pack that is there and not marked.
+    /// Whether a blob has a place on which one may rely.
     pub(crate) fn contains(&self, kind: BlobKind, id: &[u8; 32]) -> bool {
         self.find_reliable(kind, id).next().is_some()
     }
@@ -176,10 +179,10 @@ impl Index {
     /// The plain length of a chunk that may be read, be it from a place on which nobody may rely.
     pub(crate) fn readable_bytes_of(&self, id: &ChunkId) -> Option<u32> {
         let places = self.find(BlobKind::Data, id.as_bytes());
-        places.min_by_key(|place| place.is_missing).map(|place| place.blob.plain_bytes())
+        places.min_by_key(Location::is_doubtful).map(|place| place.blob.plain_bytes())
     }
 
-    /// The plain length of a chunk that lies in a pack that is there and not marked.
+    /// The plain length of a chunk that has a place on which one may rely.
     pub(crate) fn plain_bytes_of(&self, id: &ChunkId) -> Option<u32> {
         let location = self.find_reliable(BlobKind::Data, id.as_bytes()).next();
         location.map(|location| location.blob.plain_bytes())
@@ -242,6 +245,18 @@ impl Index {
         missing.map(|pack| pack.id).collect()
     }
 
+    /// That a pack is not there was found by reading it.
+    pub(crate) fn set_missing(&mut self, pack: &PackId) {
+        if let Some(number) = self.pack_numbers.get(pack) {
+            self.packs[*number as usize].is_missing = true;
+        }
+    }
+
+    /// Which places are damaged, of packs known and unknown.
+    pub(crate) fn set_damaged(&mut self, places: HashSet<Place>) {
+        self.damaged = places;
+    }
+
     /// How many places of blobs there are, those in marked packs included.
     pub(crate) fn blobs_len(&self) -> usize {
         self.sorted.len() + self.recent.len()
@@ -285,15 +300,26 @@ impl Index {
 
     fn location(&self, entry: &Entry) -> Location {
         let pack = &self.packs[entry.pack_number() as usize];
-        let (is_missing, is_marked) = (pack.is_missing, pack.mark.is_some());
-        Location { pack: pack.id, blob: entry.blob(), is_missing, is_marked }
+        Location {
+            pack: pack.id,
+            blob: entry.blob(),
+            is_missing: pack.is_missing,
+            is_marked: pack.mark.is_some(),
+            // Nearly always there is none, and nothing is hashed.
+            is_damaged: !self.damaged.is_empty() && self.damaged.contains(&(pack.id, entry.offset)),
+        }
     }
 }
 
 impl Location {
     /// Whether a new restore point may rely on it.
     pub(crate) fn is_reliable(&self) -> bool {
-        !self.is_missing && !self.is_marked
+        !self.is_doubtful() && !self.is_marked
+    }
+
+    /// Whether reading it is worth a try only where there is no other: packs come back, and media fail for a moment.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.is_missing || self.is_damaged
     }
 }
 
@@ -411,6 +437,7 @@ mod tests {
                     blob: a_blob(number),
                     is_missing: false,
                     is_marked: false,
+                    is_damaged: false,
                 };
                 assert_eq!(found, [expected]);
             }

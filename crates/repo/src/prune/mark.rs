@@ -9,7 +9,7 @@ use super::index_files::{IndexWriter, read_index_file, write_mark_files};
 use super::plan::Plan;
 use super::repack::Copies;
 use super::used::Used;
-use super::view::View;
+use super::view::{FileView, View};
 use super::{Prune, PruneReport};
 use crate::index::{IndexPack, MarkedPack};
 use crate::{IndexId, PackId, Result};
@@ -140,14 +140,14 @@ impl<'a> Marking<'a> {
     /// The files that name what shall go or hold marks of others, and the small ones if there are many. Those that the
     /// storage protects stay as they are.
     fn files_to_replace(&self, vanished: &HashSet<PackId>) -> Vec<IndexId> {
-        let free = |file: &&super::view::FileView| {
-            file.held_until.is_none_or(|until| until <= self.prune.now) && !file.is_mark_file()
+        let free = |file: &&FileView| {
+            file.held_until.is_none_or(|until| until <= self.prune.now) && !file.holds_no_packs()
         };
         let goes = |number: &u32| {
             let id = &self.view.pack(*number).id;
             self.condemned.contains_key(id) || vanished.contains(id)
         };
-        let is_small = |file: &super::view::FileView| file.blobs_len < SMALL_FILE_BLOBS;
+        let is_small = |file: &FileView| file.blobs_len < SMALL_FILE_BLOBS;
         let small = self.view.files.iter().filter(free).filter(|file| is_small(file)).count();
         let files = self.view.files.iter().filter(free).filter(|file| {
             file.packs.iter().any(goes) || file.has_marks || (small >= SMALL_FILES_MIN && is_small(file))
@@ -263,10 +263,17 @@ impl<'a> Marking<'a> {
         Ok(())
     }
 
-    /// Removes what an earlier prune had superseded and could not remove.
+    /// Removes what an earlier prune had superseded and could not remove, and records of damage in packs that no index
+    /// file named when it was looked at.
     async fn remove_superseded(&mut self) -> Result<()> {
         let view = self.view;
-        for file in view.files.iter().filter(|file| file.is_superseded && file.is_mark_file()) {
+        let is_unknown = |id: &PackId| view.find(id).is_none();
+        let is_void = |file: &&FileView| {
+            let speaks_of_nothing =
+                file.damaged_packs.as_ref().is_some_and(|packs| packs.iter().all(is_unknown));
+            file.is_superseded || speaks_of_nothing
+        };
+        for file in view.files.iter().filter(is_void) {
             if file.held_until.is_none_or(|until| until <= self.prune.now) {
                 self.remove(file.id).await?;
             }

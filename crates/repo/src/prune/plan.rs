@@ -95,10 +95,16 @@ impl Plan {
                 let pack = view.pack(view.blobs[*place].pack);
                 pack.is_present() && (pack.is_live() || pack.mark.is_some())
             });
-            // One that must stay anyway, then one that need not be un-marked, then the fullest.
+            // One that is whole, then one that must stay anyway, then one that need not be un-marked, then the fullest.
             let best = usable.max_by_key(|place| {
                 let number = view.blobs[*place].pack as usize;
-                (held[number].is_some(), view.packs[number].is_live(), rank[number].bytes, number)
+                (
+                    view.is_whole(*place),
+                    held[number].is_some(),
+                    view.packs[number].is_live(),
+                    rank[number].bytes,
+                    number,
+                )
             });
             match best {
                 None => missing += 1,

@@ -7,7 +7,7 @@ use futures::stream::FuturesUnordered;
 use sendense_storage::FileEntry;
 
 use super::plan::Plan;
-use super::view::View;
+use super::view::{PackView, View};
 use super::{Prune, PruneProgress};
 use crate::check::is_damage;
 use crate::pack::BlobKind;
@@ -92,13 +92,15 @@ impl<'a> Used<'a> {
                 let is_named = pack.is_live() && !condemned.contains_key(&pack.id);
                 pack.is_present() && (is_named || is_copied || unmarked.contains(&number))
             };
-            if places.clone().any(stays) {
+            // Where there is a whole one, the others do not count.
+            let has_whole = places.clone().any(|place| self.view.is_whole(place));
+            let counting = places.filter(|place| self.view.is_whole(*place) || !has_whole);
+            if counting.clone().any(stays) {
                 continue;
             }
-            let mut packs = places.map(|place| self.view.pack(self.view.blobs[place].pack));
-            if let Some(pack) = packs.find(|pack| pack.is_present() && condemned.contains_key(&pack.id)) {
-                needed.insert(pack.id);
-            }
+            let pack_of = |place: usize| self.view.pack(self.view.blobs[place].pack);
+            let goes = |pack: &&PackView| pack.is_present() && condemned.contains_key(&pack.id);
+            needed.extend(counting.map(pack_of).find(goes).map(|pack| pack.id));
         }
         needed
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::index_files::read_index_file;
 use super::protection;
-use crate::index::{IndexFile, IndexPack};
+use crate::index::{Damage, IndexFile, IndexPack, Place};
 use crate::pack::{self, BlobKind, PackedBlob};
 use crate::repository::Inner;
 use crate::{Error, IndexId, PackId, Result};
@@ -31,6 +31,8 @@ pub(super) struct View {
     pub(super) blobs: Vec<BlobView>,
     /// Packs that no index file names, with their sizes.
     pub(super) orphans: Vec<(PackId, u64)>,
+    recorded: Damage,
+    damaged: HashSet<Place>,
 }
 
 /// An index file.
@@ -43,6 +45,8 @@ pub(super) struct FileView {
     pub(super) blobs_len: usize,
     /// Whether another file says that what this one says counts no more.
     pub(super) is_superseded: bool,
+    /// If it is a record of damage, the packs that it speaks of.
+    pub(super) damaged_packs: Option<Vec<PackId>>,
     /// Until when it cannot be removed.
     pub(super) held_until: Option<SystemTime>,
     supersedes: Vec<IndexId>,
@@ -53,6 +57,11 @@ impl FileView {
     /// Whether marks are all it has: then it is one of ours, and a newer one can replace what it says.
     pub(super) fn is_mark_file(&self) -> bool {
         self.has_marks && self.packs.is_empty()
+    }
+
+    /// Whether it only says something of packs that others name.
+    pub(super) fn holds_no_packs(&self) -> bool {
+        self.is_mark_file() || self.damaged_packs.is_some()
     }
 }
 
@@ -165,6 +174,7 @@ impl View {
             has_marks: !file.packs_to_delete.is_empty(),
             blobs_len: file.packs.iter().map(IndexPack::blobs_len).sum(),
             is_superseded: false,
+            damaged_packs: file.is_damage_record().then(|| file.damaged.iter().map(|pack| pack.id).collect()),
             held_until: None,
             supersedes: file.supersedes.clone(),
             marks: Vec::with_capacity(file.packs_to_delete.len()),
@@ -178,6 +188,7 @@ impl View {
             let number = self.absorb_pack(&marked.pack);
             view.marks.push((number, marked.settled));
         }
+        self.recorded.absorb(id, file);
         self.files.push(view);
     }
 
@@ -213,11 +224,12 @@ impl View {
             self.packs[blob.pack as usize].indexed_bytes +=
                 pack::size_bytes([&blob.blob()]) - pack::size_bytes([]);
         }
+        self.damaged = self.recorded.places();
         let superseded: HashSet<IndexId> =
             self.files.iter().flat_map(|file| file.supersedes.iter().copied()).collect();
         for file in &mut self.files {
             // Packs that a superseded file names count all the same: at worst they stay too long.
-            file.is_superseded = file.is_mark_file() && superseded.contains(&file.id);
+            file.is_superseded = file.holds_no_packs() && superseded.contains(&file.id);
         }
         let valid = self.files.iter().filter(|file| !file.is_superseded);
         for (number, settled) in valid.flat_map(|file| file.marks.iter().copied()) {
@@ -257,6 +269,13 @@ impl View {
         let start = self.blobs.partition_point(|blob| (blob.kind, blob.id) < (kind, *id));
         let len = self.blobs[start..].iter().take_while(|blob| blob.kind == kind && blob.id == *id).count();
         start..start + len
+    }
+
+    /// Whether a place is in a pack that is there, and whole as far as is known.
+    pub(super) fn is_whole(&self, place: usize) -> bool {
+        let blob = &self.blobs[place];
+        let pack = self.pack(blob.pack);
+        pack.is_present() && !self.damaged.contains(&(pack.id, blob.offset))
     }
 
     pub(super) fn pack(&self, number: u32) -> &PackView {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sendense_storage::FileKind;
 
 use super::{Repair, is_whole_somewhere};
-use crate::check::{BadPlaces, is_damage};
+use crate::check::is_damage;
 use crate::copy::read_one;
 use crate::filling::Filling;
 use crate::pack::BlobKind;
@@ -19,7 +19,6 @@ struct Healing<'a> {
     repair: &'a Repair<'a>,
     source: &'a Arc<Inner>,
     damaged: &'a HashSet<PackId>,
-    bad_places: &'a BadPlaces,
     filling: Filling<'a>,
     looked_for: HashSet<(BlobKind, [u8; 32])>,
     healed: u64,
@@ -28,17 +27,11 @@ struct Healing<'a> {
 impl Repair<'_> {
     /// Walks through all restore points and takes what is lost from the source, as far as that has it. Returns how
     /// much that was.
-    pub(super) async fn heal(
-        &self,
-        source: &Arc<Inner>,
-        damaged: &HashSet<PackId>,
-        bad_places: &BadPlaces,
-    ) -> Result<u64> {
+    pub(super) async fn heal(&self, source: &Arc<Inner>, damaged: &HashSet<PackId>) -> Result<u64> {
         let mut healing = Healing {
             repair: self,
             source,
             damaged,
-            bad_places,
             filling: Filling::new(self.repository),
             looked_for: HashSet::new(),
             healed: 0,
@@ -92,7 +85,7 @@ impl Healing<'_> {
 
     /// Takes a blob from the source unless it is whole here, or is not there either.
     async fn fetch(&mut self, kind: BlobKind, id: &[u8; 32]) -> Result<()> {
-        if is_whole_somewhere(self.repair.repository, kind, id, self.damaged, self.bad_places) {
+        if is_whole_somewhere(self.repair.repository, kind, id, self.damaged) {
             return Ok(());
         }
         let blob = match read_one(self.source, kind, id).await {

@@ -10,13 +10,13 @@ mod heal;
 mod salvage;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sendense_storage::{ErrorKind, FileKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::adopt::adopt;
-use crate::check::{self, BadPlaces, CheckOptions, CheckProgress, CheckReport, Problem};
+use crate::check::{self, CheckOptions, CheckProgress, CheckReport, Problem};
 use crate::lock::{HeldLock, LockKind, LockTiming};
 use crate::prune::{IndexWriter, read_index_file};
 use crate::repository::Inner;
@@ -38,6 +38,9 @@ pub struct RepairReport {
     pub adopted_packs: u64,
     /// Index files that could not be read, and that were removed.
     pub removed_index_files: u64,
+    /// Index files that cannot be read or name packs that are not whole, and that stay because the storage protects
+    /// them. We do not rely on what they say; other tools find fault with it.
+    pub protected_index_files: u64,
     /// Packs that are damaged: no index file names them any more.
     pub damaged_packs: u64,
     /// Packs that were not there: no index file names them any more.
@@ -66,6 +69,8 @@ struct Repair<'a> {
     lock: &'a HeldLock,
     progress: &'a (dyn Fn(CheckProgress) + Send + Sync),
     cancel: &'a CancellationToken,
+    /// The packs that it wrote, with their sizes in bytes.
+    written: Mutex<Vec<(PackId, u64)>>,
 }
 
 /// Repairs a repository beside running writers, and never beside a prune.
@@ -78,11 +83,12 @@ pub(crate) async fn repair(
 ) -> Result<RepairReport> {
     if options.dry_run {
         let all = CheckOptions { read_data: true, ..CheckOptions::default() };
-        return Ok(found(&check::check(repository, all, progress, cancel).await?));
+        return Ok(found(&check::look(repository, all, progress, cancel).await?));
     }
     let Inner { storage, key, .. } = &**repository;
     let lock = HeldLock::acquire_as(LockKind::Prune, storage, key, options.lock).await?;
-    let result = Repair { repository, lock: &lock, progress, cancel }.run(source).await;
+    let repair = Repair { repository, lock: &lock, progress, cancel, written: Mutex::default() };
+    let result = repair.run(source).await;
     let released = lock.release().await;
     let report = result?;
     released.map(|()| report)
@@ -103,12 +109,16 @@ fn found(checked: &CheckReport) -> RepairReport {
 
 /// The packs that are there and not as they must be.
 fn damaged_packs(problems: &[Problem]) -> HashSet<PackId> {
-    let pack = |problem: &Problem| match problem {
+    problems.iter().filter_map(pack_of).collect()
+}
+
+/// The pack that is there and not as it must be.
+fn pack_of(problem: &Problem) -> Option<PackId> {
+    match problem {
         Problem::PackDamaged { id, .. } => Some(*id),
         Problem::BlobDamaged { pack, .. } => Some(*pack),
         _ => None,
-    };
-    problems.iter().filter_map(pack).collect()
+    }
 }
 
 impl Repair<'_> {
@@ -117,32 +127,54 @@ impl Repair<'_> {
         report.adopted_packs += adopt(self.repository, self.cancel).await?.packs;
         let unreadable: Vec<IndexId> =
             self.repository.catalog.damaged().await.into_iter().map(|file| file.id).collect();
-        let (checked, bad_places) = check::read_all(self.repository, self.progress, self.cancel).await?;
+        let checked = check::read_all(self.repository, self.progress, self.cancel).await?;
         let damaged = damaged_packs(&checked.problems);
         let missing: HashSet<PackId> = checked.problems.iter().filter_map(missing_pack).collect();
         report.damaged_packs = damaged.len() as u64;
         report.missing_packs = missing.len() as u64;
-        report.salvaged_blobs = self.salvage(&damaged, &bad_places).await?;
+        report.salvaged_blobs = self.salvage(&damaged).await?;
         if let Some(source) = source {
             source.catalog.refresh().await?;
-            report.healed_blobs = self.heal(source, &damaged, &bad_places).await?;
+            report.healed_blobs = self.heal(source, &damaged).await?;
         }
         // From here on index files name all that is whole.
         self.repository.catalog.write_index().await?;
         let gone: HashSet<PackId> = damaged.union(&missing).copied().collect();
-        report.removed_index_files = self.replace_index_files(&unreadable, &gone).await?;
+        self.replace_index_files(&unreadable, &gone, &mut report).await?;
         self.repository.catalog.refresh().await?;
         // Where only the index was wrong, the pack says itself what it holds.
         let again = adopt(self.repository, self.cancel).await?;
         report.adopted_packs += again.packs;
-        let rest = check::check(self.repository, CheckOptions::default(), &|_| {}, self.cancel).await?;
+        let rest = self.look_again(checked.problems, &damaged).await?;
         report.problems = rest.problems;
         report.damaged_restore_points = rest.damaged_restore_points;
         Ok(report)
     }
 
+    /// What is wrong now: what was written is read, and what was read before is not read again.
+    async fn look_again(&self, before: Vec<Problem>, damaged: &HashSet<PackId>) -> Result<CheckReport> {
+        let written = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut report = check::look_at(self.repository, written, self.cancel).await?;
+        {
+            let index = self.repository.catalog.index();
+            let is_named =
+                |id| damaged.contains(&id) && index.pack(&id).is_some_and(|pack| pack.mark.is_none());
+            // A protected index file names it still.
+            let rest = before.into_iter().filter(|problem| pack_of(problem).is_some_and(is_named));
+            report.problems.extend(rest);
+        }
+        // In case that what was written is not what it must be.
+        self.repository.catalog.record_damage().await?;
+        Ok(report)
+    }
+
     /// Writes anew what stays of the index files that name packs to go, and removes them and the unreadable ones.
-    async fn replace_index_files(&self, unreadable: &[IndexId], gone: &HashSet<PackId>) -> Result<u64> {
+    async fn replace_index_files(
+        &self,
+        unreadable: &[IndexId],
+        gone: &HashSet<PackId>,
+        report: &mut RepairReport,
+    ) -> Result<()> {
         let (mut writer, mut replaced) = (IndexWriter::new(self.repository), Vec::new());
         for entry in self.repository.storage.list(FileKind::Index).await? {
             let id = IndexId::from(entry.id);
@@ -162,13 +194,14 @@ impl Repair<'_> {
         writer.finish().await?;
         self.lock.confirm().await?;
         for id in replaced {
-            self.remove(id).await?;
+            report.protected_index_files += u64::from(!self.remove(id).await?);
         }
-        let mut removed = 0;
         for id in unreadable {
-            removed += u64::from(self.remove(*id).await?);
+            let is_removed = self.remove(*id).await?;
+            report.removed_index_files += u64::from(is_removed);
+            report.protected_index_files += u64::from(!is_removed);
         }
-        Ok(removed)
+        Ok(())
     }
 
     /// `false` when the storage protects the file.
@@ -198,9 +231,7 @@ fn is_whole_somewhere(
     kind: crate::pack::BlobKind,
     id: &[u8; 32],
     damaged: &HashSet<PackId>,
-    bad_places: &BadPlaces,
 ) -> bool {
-    repository.catalog.index().find(kind, id).any(|place| {
-        !place.is_missing && !damaged.contains(&place.pack) && !bad_places.contains(place.pack, &place.blob)
-    })
+    let index = repository.catalog.index();
+    index.find(kind, id).any(|place| !place.is_doubtful() && !damaged.contains(&place.pack))
 }

@@ -1,12 +1,13 @@
 //! Copying what is whole out of damaged packs.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 
 use sendense_storage::FileKind;
 
 use super::{Repair, is_whole_somewhere};
 use crate::blocking::blocking;
-use crate::check::{BadPlaces, is_damage};
+use crate::check::is_damage;
 use crate::filling::{Filling, WrittenPack};
 use crate::pack::PackedBlob;
 use crate::reader::open_blob;
@@ -14,19 +15,19 @@ use crate::{PackId, Result};
 
 impl Repair<'_> {
     /// Copies the blobs of damaged packs that are whole and lie nowhere else. Returns how many.
-    pub(super) async fn salvage(&self, damaged: &HashSet<PackId>, bad_places: &BadPlaces) -> Result<u64> {
+    pub(super) async fn salvage(&self, damaged: &HashSet<PackId>) -> Result<u64> {
         let (mut filling, mut salvaged, mut seen) = (Filling::new(self.repository), 0, HashSet::new());
         for pack in damaged {
             self.check_cancelled()?;
             let blobs = self.repository.catalog.index().blobs_of(pack);
-            for blob in blobs.iter().filter(|blob| !bad_places.contains(*pack, blob)) {
-                let is_elsewhere =
-                    is_whole_somewhere(self.repository, blob.kind, &blob.id, damaged, bad_places);
-                if is_elsewhere || !seen.insert((blob.kind, blob.id)) {
+            for blob in &blobs {
+                let is_elsewhere = is_whole_somewhere(self.repository, blob.kind, &blob.id, damaged);
+                if is_elsewhere || seen.contains(&(blob.kind, blob.id)) {
                     continue;
                 }
                 if let Some(sealed) = self.read_whole(*pack, blob).await? {
                     self.make_known(filling.add_sealed(blob, &sealed).await?);
+                    seen.insert((blob.kind, blob.id));
                     salvaged += 1;
                 }
             }
@@ -38,6 +39,7 @@ impl Repair<'_> {
     /// The packs are in the index from now on, and in an index file with the next one that is written.
     pub(super) fn make_known(&self, packs: impl IntoIterator<Item = WrittenPack>) {
         for WrittenPack { id, blobs, size_bytes } in packs {
+            self.written.lock().unwrap_or_else(PoisonError::into_inner).push((id, size_bytes));
             self.repository.catalog.add_pack(id, &blobs, size_bytes);
         }
     }

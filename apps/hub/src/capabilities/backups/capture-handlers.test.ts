@@ -7,7 +7,7 @@ import {
   VmId,
   type VmManifest,
 } from '@sendense/contracts'
-import type { CaptureSession, DataPlane, RateLimit } from '@sendense/engine'
+import { type CaptureSession, type DataPlane, EngineError, type RateLimit } from '@sendense/engine'
 import { newId } from '@sendense/platform'
 import { FakeClock, memoryLog } from '@sendense/platform/testing'
 import { beforeEach, expect, test, vi } from 'vitest'
@@ -107,6 +107,21 @@ test('a disk cannot be read against a base that there is not', async () => {
   await expect(attempt).rejects.toMatchObject({ code: 'conflict' })
 })
 
+test.each([
+  ['restore-point-damaged', 'restore-point-damaged', true],
+  ['base-chunk-size-differs', 'restore-point-damaged', true],
+  ['restore-point-being-pruned', 'restore-point-being-pruned', false],
+  ['repository-unavailable', 'repository-unavailable', false],
+] as const)('a base that is refused as %s is told as %s; damaged: %s', async (found, told, isDamaged) => {
+  await planned()
+  capture.base = { backupId: backup.id, restorePointId: 'ab', chunkBytes: 4 * MIB, disks: [aBaseDisk] }
+  session.beginDisk = () => Promise.reject(new EngineError(found, 'The base is of no use'))
+  const attempt = handlers.beginDisk({ ...aDisk(), mode: 'incremental' })
+  await expect(attempt).rejects.toMatchObject({ code: told })
+  const { damagedAt } = (await store.get(backup.id)) ?? {}
+  expect(damagedAt instanceof Date).toBe(isDamaged)
+})
+
 test('a Node has no say in the capture of another one', async () => {
   await expect(others.commitCapture(aCommit())).rejects.toMatchObject({ code: 'capture-unknown' })
   await others.finishCapture({ jobId, state: 'failed', failure: null, leftovers: [] })
@@ -142,6 +157,8 @@ function planned() {
 function aDisk() {
   return { jobId, diskKey: 2000, sizeBytes: 64 * MIB, mode: 'full' as const, reasons: [] }
 }
+
+const aBaseDisk = { key: 2000, file: 'disk-2000.raw', sizeBytes: 64 * MIB, uuid: null, changeId: '1' }
 
 function aCommit() {
   return { jobId, disks: [{ diskKey: 2000, bytes: NO_BYTES }] }
