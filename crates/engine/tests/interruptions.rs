@@ -4,6 +4,7 @@
 
 mod lab;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,7 +188,7 @@ async fn connections_that_break_are_made_again_and_the_bytes_are_right() {
     let session = lab.begin().await;
     session.begin_disk("2000", disk.len() as u64, None).await.unwrap();
     let mut options = lab.options(&session, "2000", Areas::Whole);
-    let (port, proxy) = breaking_proxy(lab.data_plane.port()).await;
+    let (port, proxy) = breaking_proxy(lab.data_plane.port(), 5..120).await;
     options.target.port = port;
     options.target.grace = Duration::from_secs(30);
     capture(source(&disk), &options).await.unwrap();
@@ -197,8 +198,30 @@ async fn connections_that_break_are_made_again_and_the_bytes_are_right() {
     assert!(lab.restore(&point, "2000").await == disk);
 }
 
-/// Forwards connections to `port`, and breaks each after at most 120 ms until 20 are broken.
-async fn breaking_proxy(port: u16) -> (u16, Proxy) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_is_heard_before_its_connection_breaks_is_not_away() {
+    let storage = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    let lab = Lab::with_storage(storage.clone()).await;
+    // More than a repository keeps in memory while it is written.
+    let disk = noise(10, 400 * CHUNK_LEN);
+    let session = lab.begin().await;
+    session.begin_disk("2000", disk.len() as u64, None).await.unwrap();
+    let mut options = lab.options(&session, "2000", Areas::Whole);
+    let (port, proxy) = breaking_proxy(lab.data_plane.port(), 700..701).await;
+    options.target.port = port;
+    options.target.patience = Duration::from_millis(300);
+    options.target.grace = Duration::from_millis(500);
+    storage.break_at(0, Fault::SlowWrites(Duration::from_secs(3)));
+    capture(source(&disk), &options).await.unwrap();
+    let broken = proxy.abort_and_count().await;
+    assert!(broken > 3, "only {broken} connections were broken");
+    storage.repair();
+    let point = session.commit(commit_options()).await.unwrap();
+    assert!(lab.restore(&point, "2000").await == disk);
+}
+
+/// Forwards connections to `port`, and breaks each after so many milliseconds until 20 are broken.
+async fn breaking_proxy(port: u16, after_ms: Range<u64>) -> (u16, Proxy) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let own_port = listener.local_addr().unwrap().port();
     let broken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -208,7 +231,7 @@ async fn breaking_proxy(port: u16) -> (u16, Proxy) {
         loop {
             let (mut near, _) = listener.accept().await.unwrap();
             let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            let limit = Duration::from_millis(random.random_range(5..120));
+            let limit = Duration::from_millis(random.random_range(after_ms.clone()));
             let counter = Arc::clone(&counter);
             tokio::spawn(async move {
                 let is_spared = counter.load(std::sync::atomic::Ordering::Relaxed) >= 20;

@@ -128,11 +128,16 @@ impl HubClient {
         let mut first_failure = None;
         let mut pause = PAUSE_MIN;
         loop {
-            let source = match self.attempt(operation, content_type, pieces).await {
+            let moves = Moves::default();
+            let source = match self.attempt(operation, content_type, pieces, &moves).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Temporary(source)) => source,
             };
+            if moves.is_heard() {
+                // The Hub was there a moment ago, however long before that it was away.
+                (first_failure, pause) = (None, PAUSE_MIN);
+            }
             let since = *first_failure.get_or_insert_with(Instant::now);
             if since.elapsed() + pause > self.grace {
                 return Err(Error::HubUnreachable { seconds: self.grace.as_secs(), source: Some(source) });
@@ -147,8 +152,8 @@ impl HubClient {
         operation: &str,
         content_type: &'static str,
         pieces: &[Bytes],
+        moves: &Moves,
     ) -> Result<Bytes, Failure> {
-        let moved = Arc::new(AtomicU64::new(0));
         let path = wire::disk_path(&self.capture_id, &self.disk_key, operation);
         let request = Request::builder()
             .method(Method::POST)
@@ -156,16 +161,35 @@ impl HubClient {
             .header(AUTHORIZATION, self.authorization.clone())
             .header(CONTENT_TYPE, content_type)
             .header(PATIENCE_HEADER, self.patience.as_millis().to_string())
-            .body(UploadBody::new(pieces, moved.clone()))
+            .body(UploadBody::new(pieces, Arc::clone(&moves.sent)))
             .map_err(|error| Error::Request(format!("The Hub's address is not valid: {error}")))?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(Failure::of_connection)?;
-            read_answer(response, &moved).await
+            read_answer(response, &moves.heard).await
         };
         tokio::select! {
             answer = exchange => answer,
-            () = stalled(&moved, self.patience) => Err(Failure::Temporary("The connection is silent".into())),
+            () = stalled(moves, self.patience) => Err(Failure::Temporary("The connection is silent".into())),
         }
+    }
+}
+
+/// What an attempt has moved.
+#[derive(Default)]
+struct Moves {
+    /// Pieces of the request.
+    sent: Arc<AtomicU64>,
+    /// Pieces of the answer, signs of life included.
+    heard: AtomicU64,
+}
+
+impl Moves {
+    fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) > 0
+    }
+
+    fn count(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed) + self.heard.load(Ordering::Relaxed)
     }
 }
 
@@ -192,12 +216,12 @@ impl From<Error> for Failure {
     }
 }
 
-/// The whole answer. What arrives of it counts as a move of the request.
-async fn read_answer(response: Response<Incoming>, moved: &AtomicU64) -> Result<Bytes, Failure> {
+/// The whole answer. What arrives of it is counted.
+async fn read_answer(response: Response<Incoming>, heard: &AtomicU64) -> Result<Bytes, Failure> {
     let status = response.status();
     let is_late = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == LATE_TYPE);
     let body = response.into_body().map_frame(|frame| {
-        moved.fetch_add(1, Ordering::Relaxed);
+        heard.fetch_add(1, Ordering::Relaxed);
         frame
     });
     let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(Failure::Temporary)?.to_bytes();
@@ -229,10 +253,10 @@ fn late_answer(body: &Bytes) -> Result<(StatusCode, Bytes), Failure> {
 }
 
 /// Returns when a request has not moved for so long.
-async fn stalled(moved: &AtomicU64, patience: Duration) {
+async fn stalled(moves: &Moves, patience: Duration) {
     let mut before = u64::MAX;
     loop {
-        let now = moved.load(Ordering::Relaxed);
+        let now = moves.count();
         if now == before {
             return;
         }
