@@ -40,10 +40,29 @@ pub struct Guard {
     asking: tokio::sync::Mutex<()>,
 }
 
+/// How often a refusal by a sample that may be too large, or too small, is put to the test by another one.
+const RECOUNTS_MAX: u32 = 1;
+
 /// A write that has begun, until it is dropped.
 struct InFlight<'a> {
     guard: &'a Guard,
     bytes: u64,
+}
+
+impl InFlight<'_> {
+    /// The place has its bytes now. In one step: nobody sees them twice.
+    fn land(mut self) {
+        let len = std::mem::take(&mut self.bytes);
+        let mut usage = self.guard.usage();
+        usage.in_flight_bytes -= len;
+        usage.written_bytes += len;
+        if let Some(used) = &mut usage.used {
+            used.bytes += len;
+        }
+        if let Some(free) = &mut usage.free {
+            free.bytes = free.bytes.saturating_sub(len);
+        }
+    }
 }
 
 impl Drop for InFlight<'_> {
@@ -72,7 +91,8 @@ struct Sample {
     bytes: u64,
     number: u64,
     begun: Instant,
-    /// Something was removed since it was begun, which makes it too large, or too small.
+    /// Something was removed since it was begun, or was written while it was taken and may count twice: it may be too
+    /// large, or too small where it is of what is free.
     is_outdated: bool,
 }
 
@@ -96,6 +116,10 @@ impl Usage {
             Question::Used => &mut self.used,
             Question::Free => &mut self.free,
         }
+    }
+
+    fn is_any_outdated(&self) -> bool {
+        [self.used, self.free].into_iter().flatten().any(|sample| sample.is_outdated)
     }
 
     /// Whether so many bytes may be written; or what has to be asked before that can be said.
@@ -136,20 +160,27 @@ impl Guard {
 
     /// Makes sure that so many bytes may be written, and reserves them.
     async fn admit(&self, kind: FileKind, len: u64) -> Result<InFlight<'_>> {
-        let asked = self.usage().samples;
+        let (mut asked, mut recounts) = (self.usage().samples, 0);
         loop {
             let question = {
                 let mut usage = self.usage();
-                let question = match kind {
-                    FileKind::Pack => usage.judge(&self.limits, len, asked)?,
-                    _ => None,
+                let judged = match kind {
+                    FileKind::Pack => usage.judge(&self.limits, len, asked),
+                    _ => Ok(None),
                 };
-                let Some(question) = question else {
-                    // Under the same lock, so that nobody else is admitted for the same bytes.
-                    usage.in_flight_bytes += len;
-                    return Ok(InFlight { guard: self, bytes: len });
-                };
-                question
+                match judged {
+                    Ok(Some(question)) => question,
+                    Ok(None) => {
+                        // Under the same lock, so that nobody else is admitted for the same bytes.
+                        usage.in_flight_bytes += len;
+                        return Ok(InFlight { guard: self, bytes: len });
+                    }
+                    Err(_) if recounts < RECOUNTS_MAX && usage.is_any_outdated() => {
+                        (asked, recounts) = (usage.samples, recounts + 1);
+                        continue;
+                    }
+                    Err(refusal) => return Err(refusal),
+                }
             };
             self.ask(question, asked).await?;
         }
@@ -178,7 +209,7 @@ impl Guard {
             Question::Used => bytes + written,
             Question::Free => bytes.saturating_sub(written),
         };
-        let is_outdated = usage.removals != removals_before;
+        let is_outdated = usage.removals != removals_before || written > 0;
         Ok(*usage.sample(question).insert(Sample { bytes, number, begun, is_outdated }))
     }
 
@@ -188,18 +219,6 @@ impl Guard {
             bytes += self.inner.list(kind).await?.iter().map(|file| file.size_bytes).sum::<u64>();
         }
         Ok(bytes)
-    }
-
-    /// The place has so many bytes more.
-    fn add(&self, len: u64) {
-        let mut usage = self.usage();
-        usage.written_bytes += len;
-        if let Some(used) = &mut usage.used {
-            used.bytes += len;
-        }
-        if let Some(free) = &mut usage.free {
-            free.bytes = free.bytes.saturating_sub(len);
-        }
     }
 
     fn outdate(&self) {
@@ -241,9 +260,9 @@ impl Storage for Guard {
 
     async fn write(&self, kind: FileKind, id: &FileId, content: Bytes) -> Result<()> {
         let len = content.len() as u64;
-        let _in_flight = self.admit(kind, len).await.map_err(|error| error.with_file(kind, id))?;
+        let in_flight = self.admit(kind, len).await.map_err(|error| error.with_file(kind, id))?;
         self.inner.write(kind, id, content).await?;
-        self.add(len);
+        in_flight.land();
         Ok(())
     }
 

@@ -225,6 +225,41 @@ async fn a_lock_is_written_while_a_large_place_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_is_refused_by_a_count_that_was_outdated_when_it_ended() {
+    let memory = Arc::new(MemoryStorage::new());
+    memory.write(FileKind::Index, &id(1), bytes(900)).await.unwrap();
+    let faulty = Arc::new(FaultyStorage::new(memory));
+    // Packs are listed last.
+    faulty.break_at(FileKind::ALL.len() - 1, Fault::Slow(Duration::from_hours(1)));
+    let storage = Guard::new(faulty, quota(1000));
+    let removal = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        storage.remove(FileKind::Index, &id(1)).await.unwrap();
+    };
+    let pack = id(2);
+    let (written, ()) = tokio::join!(storage.write(FileKind::Pack, &pack, bytes(500)), removal);
+    written.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_while_a_place_is_counted_counts_once() {
+    let memory = Arc::new(MemoryStorage::new());
+    memory.write(FileKind::Pack, &id(1), bytes(600)).await.unwrap();
+    let faulty = Arc::new(FaultyStorage::new(memory));
+    faulty.break_at(0, Fault::Slow(Duration::from_hours(1)));
+    let storage = Guard::new(faulty, quota(1000));
+    let other = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        storage.write(FileKind::Index, &id(2), bytes(300)).await.unwrap();
+    };
+    let pack = id(3);
+    let (written, ()) = tokio::join!(storage.write(FileKind::Pack, &pack, bytes(100)), other);
+    written.unwrap();
+    let refused = storage.write(FileKind::Pack, &id(4), bytes(1)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::QuotaExceeded);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_writers_that_need_a_count_share_one() {
     let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
     let storage = Arc::new(Guard::new(faulty.clone(), quota(1000)));
