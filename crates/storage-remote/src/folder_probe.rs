@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sendense_storage::{Capacity, Error, ErrorKind, LocalStorage, Result, Storage, temporary_name};
+use sendense_storage::{
+    Capacity, Error, ErrorKind, LocalStorage, Result, Storage, is_temporary_name, temporary_name,
+};
 
 use crate::place_probe::{PROBE_TEXT, PlaceProbe};
 
@@ -53,7 +55,9 @@ fn try_folder(folder: &Path) -> io::Result<Option<(bool, Duration)>> {
     if !folder.try_exists()? {
         return Ok(None);
     }
-    let is_empty = fs::read_dir(folder)?.next().is_none();
+    let before = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    // What a trial before this one may have left is nothing that anybody needs.
+    let is_empty = before.iter().all(|entry| is_temporary_name(&entry.file_name()));
     let name = temporary_name();
     let probe = ProbeFile(folder.join(&name));
     let start = Instant::now();
@@ -79,7 +83,10 @@ mod tests {
     #[tokio::test]
     async fn a_folder_is_tried_out_and_left_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        for _ in 0..2 {
+        for is_left_over in [false, false, true] {
+            if is_left_over {
+                fs::write(folder.path().join(temporary_name()), "of a trial that was killed").unwrap();
+            }
             let probe = probe_folder(folder.path()).await.unwrap();
             assert!(probe.is_empty && !probe.is_repository);
             assert!(probe.capacity.unwrap().total_bytes > 0);

@@ -4,6 +4,7 @@
 //! administrators know and update. Over its pipes goes SFTP version 3, spoken here, because the promises of a storage
 //! need the plain `rename` that never replaces (`docs/decisions/0025-sftp-goes-through-the-ssh-of-the-system.md`).
 
+mod clock;
 mod connection;
 mod failure;
 mod files;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use crate::clock::ServerClock;
 use crate::failure::{Failure, Outcome, excerpt};
 use crate::ssh::classify;
 use crate::wire::{Reply, Request, VERSION, kind, read_packet};
@@ -28,6 +29,7 @@ pub(crate) struct Session {
     waiting: Arc<Mutex<Waiting>>,
     next_id: AtomicU32,
     extensions: Vec<Bytes>,
+    pub(crate) clock: ServerClock,
     /// Aborted when it is dropped; the child goes with the task that has it.
     _tasks: JoinSet<()>,
 }
@@ -67,7 +69,14 @@ impl Session {
         let mut tasks = JoinSet::new();
         tasks.spawn(send(stdin, queue));
         tasks.spawn(receive(child, stdout, words, Arc::clone(&waiting)));
-        Ok(Self { requests, waiting, next_id: AtomicU32::new(0), extensions, _tasks: tasks })
+        Ok(Self {
+            requests,
+            waiting,
+            next_id: AtomicU32::new(0),
+            extensions,
+            clock: ServerClock::default(),
+            _tasks: tasks,
+        })
     }
 
     pub(crate) fn is_broken(&self) -> bool {

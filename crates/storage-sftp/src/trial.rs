@@ -7,7 +7,7 @@ use sendense_storage::{ErrorKind, Result};
 use crate::SftpStorage;
 use crate::failure::{Failure, Outcome};
 use crate::files::FSYNC;
-use crate::leftovers::{probe_name, sweep};
+use crate::leftovers::{is_ours, probe_name, sweep};
 use crate::session::Session;
 
 const TEXT: &[u8] = b"This file was made by a test of the place and may be removed.\n";
@@ -15,7 +15,7 @@ const TEXT: &[u8] = b"This file was made by a test of the place and may be remov
 /// The outcome of a trial: a small file was written, read back, listed and removed.
 #[derive(Clone, Copy, Debug)]
 pub struct FolderTrial {
-    /// Whether there is nothing at all.
+    /// Whether there is nothing but what trials and writers that died have left.
     pub is_empty: bool,
     /// How long the writing took.
     pub latency: Duration,
@@ -49,7 +49,9 @@ impl SftpStorage {
             let latency = tried?;
             sweep(&session, layout.root(), &entries).await;
             let is_durable = session.has_extension(FSYNC);
-            Ok(FolderTrial { is_empty: entries.is_empty(), latency, is_durable })
+            // What a trial before this one may have left is nothing that anybody needs.
+            let is_empty = entries.iter().all(|entry| is_ours(&entry.name));
+            Ok(FolderTrial { is_empty, latency, is_durable })
         })
         .await
     }
@@ -69,8 +71,12 @@ async fn try_file(session: &Session, root: &str, name: &str, path: &str) -> Outc
     if content? != TEXT {
         return wrong("what was written cannot be read back");
     }
-    if session.read_directory(root).await?.iter().all(|entry| entry.name != name) {
+    let entries = session.read_directory(root).await?;
+    let Some(listed) = entries.iter().find(|entry| entry.name == name) else {
         return wrong("what was written is not listed");
+    };
+    if let Some(modified_at) = listed.attributes.modified_at() {
+        session.clock.set(modified_at);
     }
     session.remove(path).await?;
     Ok(latency)

@@ -56,6 +56,7 @@ async fn place(
 ) -> Outcome<Placed> {
     session.write_all(handle, content).await?;
     session.sync(handle).await?;
+    learn_time(session, temporary).await;
     if let Err(failure) = session.rename(temporary, path).await {
         // The protocol has no word for "it exists".
         return match session.look_up(path).await {
@@ -66,6 +67,16 @@ async fn place(
     // Folders cannot be synced over SFTP; with the file goes its name in every journalling file system.
     session.sync(handle).await?;
     Ok(Placed::Renamed)
+}
+
+/// What time it is there, once for each connection.
+async fn learn_time(session: &Session, written: &str) {
+    if session.clock.now().is_none()
+        && let Ok(attributes) = session.look_up(written).await
+        && let Some(modified_at) = attributes.modified_at()
+    {
+        session.clock.set(modified_at);
+    }
 }
 
 /// The file that is there already must have the content that was to be written, and must be as durable as if it had

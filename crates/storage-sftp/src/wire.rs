@@ -103,6 +103,11 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
+    #[cfg(test)]
+    pub(crate) fn of_file(modified: u32) -> Self {
+        Self { size_bytes: Some(0), permissions: Some(0o100_644), modified: Some(modified) }
+    }
+
     /// When the content was last changed, by the clock of the server.
     pub(crate) fn modified_at(self) -> Option<SystemTime> {
         self.modified.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()))

@@ -172,6 +172,20 @@ async fn what_a_killed_writer_has_left_is_removed_a_day_later_and_nothing_else()
 }
 
 #[tokio::test]
+async fn what_an_earlier_trial_has_left_makes_no_folder_full() {
+    let server = Sshd::start().await.unwrap();
+    let storage = open(&server, "").await;
+    let random = "0123456789abcdef".repeat(2);
+    for name in [format!(".sendense-probe-{random}"), format!("config-temporary-{random}")] {
+        fs::write(server.files().join(name), b"left").unwrap();
+    }
+    assert!(storage.try_folder().await.unwrap().is_empty);
+    assert_eq!(files_below(&server.files()).len(), 2, "somebody may be writing them");
+    fs::write(server.files().join(".sendense-probe-notes"), b"mine").unwrap();
+    assert!(!storage.try_folder().await.unwrap().is_empty);
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_make_files_durable_says_so() {
     for (server, is_durable) in
         [(Sshd::start().await.unwrap(), true), (Sshd::start_without_fsync().await.unwrap(), false)]

@@ -36,7 +36,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use file::{FileEntry, FileId, FileKind, ParseFileIdError};
 pub use guard::{Guard, GuardLimits};
 pub use limit::Limit;
-pub use local::{LocalStorage, LocalUpload, WRITE_BYTES_MAX, temporary_name};
+pub use local::{LocalStorage, LocalUpload, WRITE_BYTES_MAX, is_temporary_name, temporary_name};
 pub use memory::MemoryStorage;
 pub use metrics::{Metrics, VerbMetrics};
 pub use protection::{Protection, ProtectionMode, ProtectionPolicy};

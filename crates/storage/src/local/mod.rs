@@ -25,7 +25,7 @@ use bytes::Bytes;
 use crate::{Capacity, Error, ErrorKind, FileEntry, FileId, FileKind, Result, Storage};
 use layout::Layout;
 use temporary::TemporaryFile;
-pub use temporary::temporary_name;
+pub use temporary::{is_temporary_name, temporary_name};
 pub use upload::LocalUpload;
 
 /// Nobody but the owner reads a repository, encrypted or not.

@@ -3,6 +3,7 @@
 //! Their writer holds a lock on them (`flock`), which the kernel drops with the process: a temporary file that
 //! nobody holds is a leftover. Tools that know nothing of it ignore the names, since they are not 64 digits.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,12 @@ const PREFIX: &str = ".sendense-tmp-";
 #[must_use]
 pub fn temporary_name() -> String {
     format!("{PREFIX}{:032x}", rand::random::<u128>())
+}
+
+/// Whether a name is one of those.
+#[must_use]
+pub fn is_temporary_name(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
 }
 
 /// Between creation and lock a file looks abandoned; nothing younger than this is swept.
@@ -110,7 +117,7 @@ pub(super) fn sweep(layout: &Layout) -> io::Result<()> {
         };
         for entry in entries {
             let entry = entry?;
-            if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            if is_temporary_name(&entry.file_name()) {
                 sweep_file(&entry.path(), now)?;
             }
         }
