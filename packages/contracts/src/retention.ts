@@ -9,7 +9,10 @@ const keep = (what: string) =>
     .optional()
     .meta({ description: `Keep the newest restore point of ${what}` })
 
-/** Which restore points of a VM stay, as restic's `forget` understands it. One that any rule keeps is kept. */
+/**
+ * Which restore points of a VM stay, as restic's `forget` understands it. One that any rule keeps is kept. Damaged ones
+ * use up no count: they stay as long as an older whole one does.
+ */
 export const RetentionRules = z
   .object({
     keepLast: z.int().min(1).max(10_000).optional().meta({ description: 'Keep so many of the newest' }),
@@ -32,10 +35,11 @@ export const RetentionRules = z
 export type RetentionRules = z.output<typeof RetentionRules>
 
 export const KeepReason = z
-  .enum(['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly', 'within', 'protected'])
+  .enum(['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly', 'within', 'damaged', 'protected'])
   .meta({
     id: 'KeepReason',
-    description: 'The rule that keeps a restore point; `protected`: the storage does not let it go yet',
+    description:
+      'The rule that keeps a restore point; `damaged`: not all of it can be read, so it uses up no count, and an older whole one is kept; `protected`: the storage does not let it go yet',
   })
 export type KeepReason = z.output<typeof KeepReason>
 

@@ -41,7 +41,10 @@ export async function planForget(
   const points: Point[] = []
   for (const backups of byVm.values()) {
     const verdicts = decideRetention(
-      backups.map(({ id, capturedAt, startedAt }) => ({ id, at: capturedAt ?? startedAt })),
+      backups.map(({ id, capturedAt, startedAt, damagedAt }) => ({
+        ...{ id, at: capturedAt ?? startedAt },
+        isDamaged: damagedAt !== null,
+      })),
       request.rules,
       { timeZone: request.timeZone, now: clock.now() },
     )

@@ -200,6 +200,19 @@ describe('forgetting by rules', () => {
     expect([...(points.get(main)?.keys() ?? [])]).toHaveLength(2)
   })
 
+  test('no damaged one is kept instead of a whole one', async () => {
+    const [older, whole, damaged] = [await aPoint(3), await aPoint(2), await aPoint(1)]
+    await store.markDamaged(damaged.id, clock.now())
+    const report = await forget({ keepLast: 1 })
+    const told = report.restorePoints.map(({ backupId, reasons }) => [backupId, reasons])
+    expect(told).toEqual([
+      [damaged.id, ['damaged']],
+      [whole.id, ['last']],
+      [older.id, []],
+    ])
+    expect(await store.get(whole.id)).toMatchObject({ status: 'succeeded' })
+  })
+
   test('only tells when nothing shall be removed', async () => {
     await aPoint(2)
     await aPoint(1)

@@ -7,7 +7,8 @@ const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 const UTC = { timeZone: 'UTC', now: new Date('2030-01-01T00:00:00Z') }
 
-const at = (...times: string[]): DatedPoint[] => times.map(time => ({ id: time, at: new Date(time) }))
+const at = (...times: string[]): DatedPoint[] =>
+  times.map(time => ({ id: time, at: new Date(time), isDamaged: false }))
 
 /** Newest first, what is kept and by which rules. */
 function kept(points: readonly DatedPoint[], rules: RetentionRules, options = UTC) {
@@ -85,6 +86,23 @@ test('one from the future is not taken for the newest', () => {
   expect(kept(at('2090-01-01T00:00Z'), { keepWithinDays: 1 })).toHaveLength(1)
 })
 
+test('a damaged one uses up no count, and stays as long as an older whole one does', () => {
+  const points = at('2026-01-01T00:00Z', '2026-01-02T00:00Z', '2026-01-03T00:00Z', '2026-01-04T00:00Z')
+  const damaged = (...days: number[]) =>
+    points.map((point, index) => ({ ...point, isDamaged: days.includes(index + 1) }))
+  expect(kept(damaged(4), { keepLast: 1 })).toEqual([
+    ['2026-01-04T00:00Z', 'damaged'],
+    ['2026-01-03T00:00Z', 'last'],
+  ])
+  expect(kept(damaged(1, 3), { keepLast: 2 })).toEqual([
+    ['2026-01-04T00:00Z', 'last'],
+    ['2026-01-03T00:00Z', 'damaged'],
+    ['2026-01-02T00:00Z', 'last'],
+  ])
+  expect(kept(damaged(2, 3, 4), { keepLast: 1, keepDaily: 1 })).toHaveLength(4)
+  expect(kept(damaged(1, 2, 3, 4), { keepLast: 1 })).toEqual([['2026-01-04T00:00Z', 'last']])
+})
+
 describe('whatever the rules and the times are', () => {
   const times = fc.array(fc.integer({ min: 0, max: 3 * 365 * 24 }), { maxLength: 60 })
   const count = fc.option(fc.integer({ min: 1, max: 20 }), { nil: undefined })
@@ -101,15 +119,20 @@ describe('whatever the rules and the times are', () => {
     .filter(rules => Object.values(rules).some(value => value !== undefined))
   const zones = fc.constantFrom('UTC', 'Europe/Berlin', 'America/St_Johns', 'Pacific/Kiritimati')
   const pointsOf = (hours: readonly number[]): DatedPoint[] =>
-    hours.map((hour, index) => ({ id: String(index), at: new Date(1.7e12 + hour * HOUR_MS) }))
+    hours.map((hour, index) => ({
+      ...{ id: String(index), at: new Date(1.7e12 + hour * HOUR_MS) },
+      isDamaged: hour % 3 === 0 && hour % 7 < 3,
+    }))
 
-  test('every point gets one verdict, and the newest one stays', () => {
+  test('every point gets one verdict, and the newest one and the newest whole one stay', () => {
     fc.assert(
       fc.property(times, someRules, zones, (hours, rules, timeZone) => {
         const points = pointsOf(hours)
         const verdicts = decideRetention(points, rules, { ...UTC, timeZone })
         expect(verdicts.map(({ id }) => id).sort()).toEqual(points.map(({ id }) => id).sort())
         if (points.length > 0) expect(verdicts[0]?.isKept).toBe(true)
+        const isWhole = (id: string) => !points.find(point => point.id === id)?.isDamaged
+        expect(verdicts.find(({ id }) => isWhole(id))?.isKept).not.toBe(false)
         for (const { isKept, reasons } of verdicts) expect(isKept).toBe(reasons.length > 0)
       }),
     )
@@ -161,6 +184,7 @@ describe('whatever the rules and the times are', () => {
         const points = Array.from({ length: days }, (_, day) => ({
           id: String(day),
           at: new Date(1.7e12 + day * DAY_MS),
+          isDamaged: false,
         }))
         expect(kept(points, { keepDaily: days })).toHaveLength(days)
       }),

@@ -4,6 +4,8 @@ import type { KeepReason, RetentionRules } from '@sendense/contracts'
 export interface DatedPoint {
   readonly id: string
   readonly at: Date
+  /** It is known that not all of it can be read. */
+  readonly isDamaged: boolean
 }
 
 export interface RetentionVerdict {
@@ -14,13 +16,43 @@ export interface RetentionVerdict {
 }
 
 /**
- * Decides which restore points of one VM stay, as `restic forget` does: the newest one of each of the last so many
+ * Decides which restore points of one VM stay. Damaged ones use up no count of any rule, so that no whole one goes for
+ * the sake of a damaged one. They stay as long as an older whole one does, since a repair or a backup may heal them,
+ * and within the days of the rule that does not count. Where none is whole, the rules decide as if all were. Newest
+ * first in the answer.
+ */
+export function decideRetention(
+  points: readonly DatedPoint[],
+  rules: RetentionRules,
+  clock: { timeZone: string; now: Date },
+): RetentionVerdict[] {
+  const whole = points.filter(({ isDamaged }) => !isDamaged)
+  if (whole.length === 0) return decideByRules(points, rules, clock)
+  const verdicts = new Map(decideByRules(whole, rules, clock).map(verdict => [verdict.id, verdict]))
+  const newestFirst = [...points].sort(byTimeDescending)
+  const oldestKept = newestFirst.findLast(({ id }) => verdicts.get(id)?.isKept)
+  const since = withinSince(
+    newestFirst.filter(({ isDamaged }) => !isDamaged),
+    rules,
+    clock.now,
+  )
+  const ofDamaged = ({ id, at }: DatedPoint): RetentionVerdict => {
+    const reasons: KeepReason[] = []
+    if (oldestKept && at > oldestKept.at) reasons.push('damaged')
+    if (since !== undefined && at > since) reasons.push('within')
+    return { id, isKept: reasons.length > 0, reasons }
+  }
+  return newestFirst.map(point => verdicts.get(point.id) ?? ofDamaged(point))
+}
+
+/**
+ * Decides as `restic forget` does: the newest one of each of the last so many
  * hours, days and so on that have any; the oldest one too while a rule has counts left, so that the history grows to
  * its full length; and all that are close enough to the newest. One that any rule keeps is kept.
  *
  * `now` only keeps a restore point from the future from being taken for the newest. Newest first in the answer.
  */
-export function decideRetention(
+function decideByRules(
   points: readonly DatedPoint[],
   rules: RetentionRules,
   { timeZone, now }: { timeZone: string; now: Date },
