@@ -117,8 +117,9 @@ export function verifyJob({ store, repositories, clock }: ReadOptions): JobDefin
         if (found.damaged.length > 0) throw damageOf('restore-point-damaged', found.damaged)
         return report
       }
+      const startedAt = clock.now()
       const report = await run.step('read', () => readRestorePoint(backupId, { store, clock }, read))
-      await store.markVerified(backupId, clock.now())
+      await store.markVerified(backupId, { startedAt, finishedAt: clock.now() })
       return report
     },
   }

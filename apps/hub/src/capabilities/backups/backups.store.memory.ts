@@ -76,8 +76,13 @@ export class BackupsMemoryStore implements BackupsStore {
     this.#change(id, { status: 'forgotten' })
   }
 
-  async markVerified(id: BackupId, at: Date): Promise<void> {
-    this.#change(id, { verifiedAt: at, damagedAt: null })
+  async markVerified(
+    id: BackupId,
+    { startedAt, finishedAt }: { startedAt: Date; finishedAt: Date },
+  ): Promise<void> {
+    const damagedAt = this.#backups.get(id)?.damagedAt ?? null
+    const isOutdated = damagedAt === null || damagedAt < startedAt
+    if (isOutdated) this.#change(id, { verifiedAt: finishedAt, damagedAt: null })
   }
 
   async markDamaged(id: BackupId, at: Date): Promise<void> {

@@ -110,7 +110,7 @@ export function backupsStoreSuite(name: string, open: () => Promise<OpenedBackup
     test('a verification is remembered', async () => {
       const opened = await open()
       const { id } = await aSucceededBackup(opened, 1)
-      await opened.store.markVerified(id, new Date(7))
+      await opened.store.markVerified(id, { startedAt: new Date(6), finishedAt: new Date(7) })
       expect(await opened.store.get(id)).toMatchObject({ verifiedAt: new Date(7), status: 'succeeded' })
     })
 
@@ -120,8 +120,18 @@ export function backupsStoreSuite(name: string, open: () => Promise<OpenedBackup
       await opened.store.markDamaged(id, new Date(5))
       await opened.store.markDamaged(id, new Date(6))
       expect(await opened.store.get(id)).toMatchObject({ damagedAt: new Date(5), verifiedAt: null })
-      await opened.store.markVerified(id, new Date(7))
+      await opened.store.markVerified(id, { startedAt: new Date(6), finishedAt: new Date(7) })
       expect(await opened.store.get(id)).toMatchObject({ damagedAt: null, verifiedAt: new Date(7) })
+    })
+
+    test('damage that is found while all is read back outweighs the reading', async () => {
+      const opened = await open()
+      const { id } = await aSucceededBackup(opened, 1)
+      for (const foundAt of [6, 5]) {
+        await opened.store.markDamaged(id, new Date(foundAt))
+        await opened.store.markVerified(id, { startedAt: new Date(5), finishedAt: new Date(7) })
+        expect(await opened.store.get(id)).toMatchObject({ damagedAt: new Date(6), verifiedAt: null })
+      }
     })
 
     test('a restore point that was removed is told, and is in no chain any more', async () => {

@@ -91,8 +91,11 @@ export interface BackupsStore {
   markMissing(id: BackupId): Promise<void>
   /** Notes that the Hub has removed its restore point. */
   markForgotten(id: BackupId): Promise<void>
-  /** Notes that all of it was read back. What had been found wrong with it is so no more. */
-  markVerified(id: BackupId, at: Date): Promise<void>
+  /**
+   * Notes that all of it was read back between two moments. What had been found wrong with it before is so no more; what
+   * was found meanwhile outweighs the reading.
+   */
+  markVerified(id: BackupId, reading: { startedAt: Date; finishedAt: Date }): Promise<void>
   /** Notes that not all of it can be read. The first time stays. */
   markDamaged(id: BackupId, at: Date): Promise<void>
 }

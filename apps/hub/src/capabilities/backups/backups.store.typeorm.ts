@@ -1,5 +1,5 @@
 import type { BackupDisk, BackupId, Failure, Page, PageQuery, RepositoryId, VmId } from '@sendense/contracts'
-import { type EntityManager, In, IsNull, Not } from 'typeorm'
+import { type EntityManager, In, IsNull, LessThan, Not } from 'typeorm'
 import { type Db, findPage } from '../../platform/database/index.ts'
 import { BackupDiskEntity, type BackupDiskRow, BackupEntity, type BackupRow } from './backups.entities.ts'
 import {
@@ -100,8 +100,14 @@ export class BackupsTypeormStore implements BackupsStore {
     await this.#db.write(manager => manager.update(BackupEntity, { id }, { status: 'forgotten' }))
   }
 
-  async markVerified(id: BackupId, at: Date): Promise<void> {
-    await this.#db.write(manager => manager.update(BackupEntity, { id }, { verifiedAt: at, damagedAt: null }))
+  async markVerified(
+    id: BackupId,
+    { startedAt, finishedAt }: { startedAt: Date; finishedAt: Date },
+  ): Promise<void> {
+    await this.#db.write(async manager => {
+      await manager.update(BackupEntity, { id, damagedAt: LessThan(startedAt) }, { damagedAt: null })
+      await manager.update(BackupEntity, { id, damagedAt: IsNull() }, { verifiedAt: finishedAt })
+    })
   }
 
   async markDamaged(id: BackupId, at: Date): Promise<void> {

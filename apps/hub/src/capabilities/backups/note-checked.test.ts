@@ -10,7 +10,7 @@ const [whole, damaged, later, gone] = [1, 2, 3, 4].map(() => BackupId.parse(newI
   BackupId,
   BackupId,
 ]
-let noted: Record<string, [string, Date]>
+let noted: Record<string, [string, ...Date[]]>
 
 beforeEach(() => {
   noted = {}
@@ -27,8 +27,8 @@ const store = {
   markDamaged: async (id: BackupId, at: Date) => {
     noted[id] = ['damaged', at]
   },
-  markVerified: async (id: BackupId, at: Date) => {
-    noted[id] = ['verified', at]
+  markVerified: async (id: BackupId, { startedAt, finishedAt }: { startedAt: Date; finishedAt: Date }) => {
+    noted[id] = ['verified', startedAt, finishedAt]
   },
 }
 
@@ -44,7 +44,10 @@ function note(isComplete: boolean, damagedIds: string[]) {
 
 test('what cannot be read is damaged, and what was read is verified: not what was made meanwhile or is gone', async () => {
   await note(true, ['of damaged', 'of nobody we know'])
-  expect(noted).toEqual({ [whole]: ['verified', new Date(300)], [damaged]: ['damaged', new Date(300)] })
+  expect(noted).toEqual({
+    [whole]: ['verified', new Date(100), new Date(300)],
+    [damaged]: ['damaged', new Date(300)],
+  })
 })
 
 test('a check that has not read everything says nothing of what it did not find damaged', async () => {

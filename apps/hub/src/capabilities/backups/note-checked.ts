@@ -28,6 +28,6 @@ export async function noteChecked(
     if (restorePointId === null || finishedAt === null) continue
     if (damaged.has(restorePointId)) await store.markDamaged(id, clock.now())
     else if (reading && read.has(restorePointId) && finishedAt < reading.startedAt)
-      await store.markVerified(id, clock.now())
+      await store.markVerified(id, { startedAt: reading.startedAt, finishedAt: clock.now() })
   }
 }

@@ -80,7 +80,8 @@ async function copy(run: JobRun<CopyInput>, { store, repositories, clock }: Opti
   const finishedAt = clock.now()
   const made = { restorePointId: copied.targetId, bytes, finishedAt }
   await store.complete(backupId, copyCompletion(source, report, made))
-  if (isReadBack(report, copied)) await store.markVerified(backupId, finishedAt)
+  // Nobody else can have read it before it was made.
+  if (isReadBack(report, copied)) await store.markVerified(backupId, { startedAt: finishedAt, finishedAt })
   repositories.measureSoon(targetRepositoryId)
   return { backupId, restorePointId: copied.targetId, ...withoutPoints(report) }
 }
