@@ -26,12 +26,14 @@ export function fakeEngine(): Engine & { readonly openCount: number } {
     async initRepository(location) {
       const path = folderOf(location.place)
       await mkdir(path, { recursive: true })
-      if ((await readdir(path)).length > 0) throw new EngineError('repository-exists', 'Not empty')
+      // As the real one: keys without a config are left of an attempt that has failed.
+      const names = await readdir(path)
+      if (names.some(name => name !== 'keys')) throw new EngineError('repository-exists', 'Not empty')
       await writeConfig(path, {
         id: randomBytes(32).toString('hex'),
         keys: [{ id: keyId(), password: location.password }],
       })
-      await mkdir(join(path, 'keys'))
+      await mkdir(join(path, 'keys'), { recursive: true })
       return open(location)
     },
     openRepository: open,

@@ -53,13 +53,20 @@ export async function addRepository(
   request: CreateRepositoryRequest,
   options: AddRepositoryOptions,
 ): Promise<Added> {
-  await settleInTheWay(request, options)
-  await checkRequest(request, options)
+  const begun = await settleInTheWay(request, options)
+  const isBegun = begun.length > 0
+  await checkRequest(request, isBegun, options)
   const id = RepositoryIdSchema.parse(newId())
   try {
     const place = await reachPlaceToWrite(request.place, id, options.mounts)
-    if (place.type !== 'local') await checkRemote(place, request.existing, options.engine)
-    return await (request.existing ? takeIn(request, place, id, options) : make(request, place, id, options))
+    if (place.type !== 'local') await checkRemote(place, request.existing, isBegun, options.engine)
+    else if (!request.existing) await checkFolder(place.path, isBegun)
+    const added = await (request.existing
+      ? takeIn(request, place, id, options)
+      : make(request, place, id, options))
+    // What is there now is what was added.
+    for (const one of begun) await options.store.giveUp(one.id)
+    return added
   } catch (error) {
     await options.mounts.detach(id)
     throw error
@@ -72,7 +79,6 @@ async function make(
   id: RepositoryId,
   options: AddRepositoryOptions,
 ): Promise<Added> {
-  if (place.type === 'local') await checkFolder(place.path)
   const password = request.password ?? randomBytes(32).toString('base64url')
   const unfinished = draftOf(request, { id, password, chunkBytes: CHUNK_BYTES }, options)
   await options.store.begin(unfinished)
@@ -168,6 +174,7 @@ function draftOf(
 
 async function checkRequest(
   { name, place, existing, password }: CreateRepositoryRequest,
+  isBegun: boolean,
   { store, dataDir }: AddRepositoryOptions,
 ): Promise<void> {
   if (existing && password === undefined)
@@ -184,7 +191,7 @@ async function checkRequest(
       })
     }
   }
-  if (place.type === 'local') await checkRepositoryPath(place.path, { dataDir, existing })
+  if (place.type === 'local') await checkRepositoryPath(place.path, { dataDir, existing, isBegun })
 }
 
 function wrongPassword(detail: string): AppError {
@@ -198,10 +205,11 @@ function wrongPassword(detail: string): AppError {
 async function checkRemote(
   place: EnginePlace,
   existing: boolean,
+  isBegun: boolean,
   engine: Pick<Engine, 'probePlace'>,
 ): Promise<void> {
   const { isRepository, isEmpty } = await probe(place, engine)
-  if (existing || isEmpty) return
+  if (existing || isEmpty || (isBegun && !isRepository)) return
   if (isRepository) {
     throw new AppError('repository-exists', {
       detail: 'There is a repository at this place. To use it, add it as an existing one with its password',

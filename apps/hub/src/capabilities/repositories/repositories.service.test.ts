@@ -20,10 +20,12 @@ import { RepositoriesMemoryStore } from './repositories.store.memory.ts'
 
 const admin = principalOf({ id: '1', name: 'admin', role: 'administrator' })
 const SECRET = 'a secret of the place'
+const DAY_MS = 24 * 60 * 60 * 1000
 let folder: string
 let dataDir: string
 let store: RepositoriesMemoryStore
 let engine: ReturnType<typeof fakeEngine>
+let clock: FakeClock
 let log: ReturnType<typeof memoryLog>
 let unfinished: { kind: string; input: unknown }[]
 let started: { kind: string; lockKey?: string; input: unknown }[]
@@ -34,6 +36,7 @@ beforeEach(async () => {
   await mkdir(dataDir)
   store = new RepositoriesMemoryStore()
   engine = fakeEngine()
+  clock = new FakeClock()
   log = memoryLog()
   unfinished = []
   started = []
@@ -54,7 +57,7 @@ function capability(key = 1): Repositories {
     listUnfinished: async () => unfinished as never,
   }
   const secrets = new SecretBox(Buffer.alloc(32, key))
-  return createRepositories({ store, engine, secrets, jobs, dataDir, clock: new FakeClock(), log })
+  return createRepositories({ store, engine, secrets, jobs, dataDir, clock, log })
 }
 
 type Request = Partial<CreateRepositoryRequest> & { path?: string }
@@ -175,6 +178,47 @@ describe('a repository whose making is interrupted', () => {
     await rename(join(folder, 'unmounted'), path)
     await aService().openAll()
     expect((await store.listAll()).map(({ name }) => name)).toEqual(['main'])
+    expect(await store.listUnfinished()).toEqual([])
+  })
+
+  test('that has left a key and nothing else is made anew, and its old password is given up', async () => {
+    const { initRepository } = engine
+    for (const place of [{ type: 'local', path: join(folder, 'repo') } as const, aBucket()]) {
+      const root = place.type === 'local' ? place.path : join(folder, 'bucket')
+      engine.initRepository = async () => {
+        await mkdir(join(root, 'keys'), { recursive: true })
+        await writeFile(join(root, 'keys', 'ab'.repeat(32)), 'a key')
+        throw new Error('The process is gone')
+      }
+      await expect(create(aService(), { name: place.type, place })).rejects.toThrow('The process is gone')
+      engine.initRepository = initRepository
+      expect(await store.listUnfinished()).toHaveLength(1)
+      const { repository } = await create(aService(), { name: place.type, place })
+      expect((await store.listAll()).map(({ id }) => id)).toContain(repository.id)
+      expect(await store.listUnfinished()).toEqual([])
+    }
+  })
+
+  test('makes no room for itself where somebody has put something since', async () => {
+    const { initRepository } = engine
+    engine.initRepository = dies
+    await expect(create(aService())).rejects.toThrow('The process is gone')
+    engine.initRepository = initRepository
+    await mkdir(join(folder, 'repo'))
+    await writeFile(join(folder, 'repo', 'letters.txt'), 'mine')
+    await expect(create(aService())).rejects.toMatchObject({ code: 'request-invalid' })
+    expect(await store.listUnfinished()).toHaveLength(1)
+  })
+
+  test('is given up after a month in which its place has not come back', async () => {
+    engine.initRepository = dies
+    await expect(create(aService())).rejects.toThrow('The process is gone')
+    await clock.advance(30 * DAY_MS)
+    await aService().openAll()
+    expect(await store.listUnfinished()).toHaveLength(1)
+    expect(JSON.stringify(log.lines)).toContain('Bring its place back')
+    await clock.advance(1)
+    await aService().openAll()
     expect(await store.listUnfinished()).toEqual([])
   })
 

@@ -112,7 +112,8 @@ export class RepositoriesService {
   /** Tries out a place that no repository is at yet. */
   async testPlace(place: NewRepositoryPlace): Promise<z.input<typeof RepositoryTest>> {
     const { engine, mounts, dataDir } = this.#options
-    if (place.type === 'local') await checkRepositoryPath(place.path, { dataDir, existing: true })
+    if (place.type === 'local')
+      await checkRepositoryPath(place.path, { dataDir, existing: true, isBegun: false })
     const mountName = `test-${newId()}`
     try {
       const reached = await reachPlaceToWrite(place, mountName, mounts)

@@ -6,10 +6,13 @@ import { AppError } from '@sendense/platform'
 /** Below the data directory only this folder may hold repositories; the rest are the Hub's own files and keys. */
 const FOLDER_IN_DATA_DIR = 'repositories'
 
+/** What a repository that was begun, and not finished, may have left. */
+const LEFT_BEHIND = /^(data|index|keys|locks|snapshots|\.sendense-tmp-.*)$/
+
 /** Refuses a path that cannot or must not hold a repository. Looks through symbolic links. */
 export async function checkRepositoryPath(
   path: string,
-  { dataDir, existing }: { dataDir: string; existing: boolean },
+  { dataDir, existing, isBegun }: { dataDir: string; existing: boolean; isBegun: boolean },
 ): Promise<void> {
   if (resolve(path) !== path) throw invalid('must be absolute, without "..", "." and a slash at the end')
   const { ancestor, rest } = await nearestExisting(path)
@@ -19,14 +22,14 @@ export async function checkRepositoryPath(
   if (contains(real, realDataDir) || (contains(realDataDir, real) && !isAllowedInside)) {
     throw invalid(`must not touch the data directory of the Hub, but for its folder "${FOLDER_IN_DATA_DIR}"`)
   }
-  if (!existing && rest === '') await checkEmpty(path)
+  if (!existing && rest === '') await checkEmpty(path, isBegun)
   await checkWritable(ancestor)
 }
 
-/** Refuses a folder that is there and holds something. */
-export async function checkFolder(path: string): Promise<void> {
+/** Refuses a folder that is there and holds something, but for what one that was begun there has left. */
+export async function checkFolder(path: string, isBegun: boolean): Promise<void> {
   const { rest } = await nearestExisting(path)
-  if (rest === '') await checkEmpty(path)
+  if (rest === '') await checkEmpty(path, isBegun)
 }
 
 /** Whether one folder is the other or holds it. */
@@ -61,7 +64,7 @@ async function checkWritable(folder: string): Promise<void> {
   }
 }
 
-async function checkEmpty(path: string): Promise<void> {
+async function checkEmpty(path: string, isBegun: boolean): Promise<void> {
   const names = await readdir(path).catch((cause: unknown) => {
     throw invalid('is not a folder', cause)
   })
@@ -70,7 +73,8 @@ async function checkEmpty(path: string): Promise<void> {
       detail: `There is a repository at ${path}. To use it, add it as an existing one with its password`,
     })
   }
-  if (names.length > 0) throw invalid('must be an empty folder, or one that does not exist yet')
+  const isInTheWay = (name: string) => !(isBegun && LEFT_BEHIND.test(name))
+  if (names.some(isInTheWay)) throw invalid('must be an empty folder, or one that does not exist yet')
 }
 
 function invalid(detail: string, cause?: unknown): AppError {

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type CreateRepositoryRequest, RepositoryPlace } from '@sendense/contracts'
 import type { Repository } from '@sendense/engine'
-import { AppError, type Logger } from '@sendense/platform'
+import { AppError, type Clock, type Logger } from '@sendense/platform'
 import type { SecretBox } from '../../platform/secrets/secret-box.ts'
 import type { RepositoryMounts } from './mounts/repository-mounts.ts'
 import type { OpenRepositories } from './open-repositories.ts'
@@ -12,8 +12,15 @@ export interface UnfinishedOptions {
   secrets: Pick<SecretBox, 'seal' | 'open'>
   opened: OpenRepositories
   mounts: RepositoryMounts
+  clock: Pick<Clock, 'now'>
   log: Logger
 }
+
+/**
+ * After so long nobody waits for one that was begun: a place that is only away for a while was there meanwhile. No
+ * restore point is in it, so nothing is lost with its password.
+ */
+const WAIT_MS = 30 * 24 * 60 * 60 * 1000
 
 /** Looks after repositories that were begun, by processes that have died or while their storage was away. */
 export async function settleAll(
@@ -24,25 +31,30 @@ export async function settleAll(
   for (const unfinished of meant) await settleUnfinished(unfinished, options)
 }
 
-/** The same for those that a new repository would meet, by name or place. */
+/**
+ * The same for those that a new repository would meet, by name or place. Returns those that stay begun at its place: they
+ * found it empty once, and what they may have left there is in nobody's way.
+ */
 export async function settleInTheWay(
   { name, place }: Pick<CreateRepositoryRequest, 'name' | 'place'>,
   options: UnfinishedOptions,
-): Promise<void> {
+): Promise<UnfinishedRepository[]> {
   const wanted = RepositoryPlace.parse(place)
-  await settleAll(options, one => one.name === name || isDeepStrictEqual(one.place, wanted))
+  const isThere = (one: UnfinishedRepository) => isDeepStrictEqual(one.place, wanted)
+  await settleAll(options, one => one.name === name || isThere(one))
+  return (await options.store.listUnfinished()).filter(isThere)
 }
 
 /**
  * Finds out whether a repository that was begun is there. If it is, it becomes one like all others. If none is found it
- * stays begun: a disk that is not mounted yet, or a write whose answer was lost, looks just so, and what is kept is the
- * only password. Never rejects.
+ * stays begun for a month: a disk that is not mounted yet, or a write whose answer was lost, looks just so, and what is
+ * kept is the only password. Never rejects.
  */
 export async function settleUnfinished(
   unfinished: UnfinishedRepository,
   options: UnfinishedOptions,
 ): Promise<RepositoryRecord | 'not found' | 'not known'> {
-  const { opened, mounts, store, log } = options
+  const { opened, mounts, store, clock, log } = options
   const { id, name, type } = unfinished
   try {
     const free = await withFreeName(unfinished, options)
@@ -50,11 +62,15 @@ export async function settleUnfinished(
     log.warn('A repository whose making was interrupted is there', { repositoryId: id, name, type })
     return record
   } catch (error) {
-    log.warn('A repository that was begun was not found', { repositoryId: id, name, type, error })
+    const isLongAgo = clock.now().getTime() - unfinished.createdAt.getTime() > WAIT_MS
+    const fix = isLongAgo
+      ? 'None needed: it is given up.'
+      : 'Bring its place back, or add a repository there anew. It is given up after 30 days.'
+    log.warn('A repository that was begun was not found', { repositoryId: id, name, type, fix, error })
     const cleanUp = async () => {
       await mounts.detach(id)
       // By another record, which has a password too.
-      if (AppError.is(error, 'repository-exists')) await store.giveUp(id)
+      if (isLongAgo || AppError.is(error, 'repository-exists')) await store.giveUp(id)
     }
     await cleanUp().catch(cause => log.error('A repository that was begun cannot be let go', { name, cause }))
     return AppError.is(error, 'repository-not-found') ? 'not found' : 'not known'
