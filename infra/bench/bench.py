@@ -692,7 +692,7 @@ def report(R, a):
                 if not x:
                     continue
                 if "error" in x:
-                    rows.append([n, "failed: " + x["error"][:60]] + ["-"] * 9); continue
+                    rows.append([n, "failed: " + x["error"][:60]] + ["-"] * 10); continue
                 t = x["tests"]
                 g = lambda k, f, nd=0: f"{t[k][f]:.{nd}f}" if f in t.get(k, {}) else "-"
                 rows.append([n + (" *" if x.get("own") else ""), f"{x['ready']:.2f}", g("4K cold", "first_us"), g("4K cold", "iops"), g("4K cold", "p50_us"), g("4K cold", "p99_us"), g("64K", "mb_s", 1), g("64K", "p99_us"), g("64K x8", "mb_s", 1), g("4K again", "iops"), f"{x['rss_mb'] or 0:.0f}",

@@ -73,6 +73,8 @@ pub(crate) async fn adopt(repository: &Inner, cancel: &CancellationToken) -> Res
                 report.packs += 1;
                 report.blobs += blobs.len() as u64;
                 report.stored_bytes += size_bytes;
+                // What an index file said of it may have been wrong.
+                repository.catalog.judge(id, |_| true, &[]);
                 // A pack of ours that was being written at the time of the listing is known by now.
                 if !repository.catalog.index().contains_pack(&id) {
                     repository.catalog.add_pack(id, &blobs, size_bytes);

@@ -109,16 +109,12 @@ fn found(checked: &CheckReport) -> RepairReport {
 
 /// The packs that are there and not as they must be.
 fn damaged_packs(problems: &[Problem]) -> HashSet<PackId> {
-    problems.iter().filter_map(pack_of).collect()
-}
-
-/// The pack that is there and not as it must be.
-fn pack_of(problem: &Problem) -> Option<PackId> {
-    match problem {
+    let pack = |problem: &Problem| match problem {
         Problem::PackDamaged { id, .. } => Some(*id),
         Problem::BlobDamaged { pack, .. } => Some(*pack),
         _ => None,
-    }
+    };
+    problems.iter().filter_map(pack).collect()
 }
 
 impl Repair<'_> {
@@ -145,24 +141,19 @@ impl Repair<'_> {
         // Where only the index was wrong, the pack says itself what it holds.
         let again = adopt(self.repository, self.cancel).await?;
         report.adopted_packs += again.packs;
-        let rest = self.look_again(checked.problems, &damaged).await?;
+        let rest = self.look_again(&damaged).await?;
         report.problems = rest.problems;
         report.damaged_restore_points = rest.damaged_restore_points;
         Ok(report)
     }
 
-    /// What is wrong now: what was written is read, and what was read before is not read again.
-    async fn look_again(&self, before: Vec<Problem>, damaged: &HashSet<PackId>) -> Result<CheckReport> {
-        let written = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut report = check::look_at(self.repository, written, self.cancel).await?;
-        {
-            let index = self.repository.catalog.index();
-            let is_named =
-                |id| damaged.contains(&id) && index.pack(&id).is_some_and(|pack| pack.mark.is_none());
-            // A protected index file names it still.
-            let rest = before.into_iter().filter(|problem| pack_of(problem).is_some_and(is_named));
-            report.problems.extend(rest);
-        }
+    /// What is wrong now. What was written is read, and again what was damaged and is named still, by an index file that
+    /// the storage protects.
+    async fn look_again(&self, damaged: &HashSet<PackId>) -> Result<CheckReport> {
+        let mut packs = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_damaged = |(id, _): &(PackId, u64)| damaged.contains(id);
+        packs.extend(self.repository.catalog.index().present_packs().filter(is_damaged));
+        let report = check::look_at(self.repository, packs, self.cancel).await?;
         // In case that what was written is not what it must be.
         self.repository.catalog.record_damage().await?;
         Ok(report)
@@ -234,4 +225,64 @@ fn is_whole_somewhere(
 ) -> bool {
     let index = repository.catalog.index();
     index.find(kind, id).any(|place| !place.is_doubtful() && !damaged.contains(&place.pack))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use sendense_storage::MemoryStorage;
+
+    use super::*;
+    use crate::index::{IndexFile, IndexPack};
+    use crate::pack::BlobKind;
+    use crate::{ChunkId, InitOptions, Kdf, Repository, Secret, WriterOptions, sealed_json};
+
+    /// Writes index files anew in which two chunks of each pack have each other's names.
+    async fn confuse(repository: &Repository) {
+        let inner = &repository.inner;
+        for entry in inner.storage.list(FileKind::Index).await.unwrap() {
+            let mut file = read_index_file(inner, entry.id.into()).await.unwrap();
+            for pack in &mut file.packs {
+                let mut blobs: Vec<_> = pack.blobs().collect();
+                if let [one, other, ..] = blobs.as_mut_slice()
+                    && one.kind == BlobKind::Data
+                {
+                    std::mem::swap(&mut one.id, &mut other.id);
+                }
+                *pack = IndexPack::new(pack.id, &blobs);
+            }
+            let sealed = sealed_json::seal(&inner.key, &IndexFile { ..file }).unwrap();
+            inner.storage.write(FileKind::Index, &sealed.id, sealed.content).await.unwrap();
+            inner.storage.remove(FileKind::Index, &entry.id).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn where_only_the_index_is_wrong_nothing_is_lost() {
+        let storage = Arc::new(MemoryStorage::new());
+        let init = InitOptions { kdf: Kdf::Fixed { log_n: 4, r: 8, p: 1 }, ..InitOptions::default() };
+        let password = Secret::new("of a test");
+        let repository = Repository::init(storage.clone(), &password, init).await.unwrap();
+        let writer = repository.writer(WriterOptions { lock: quick() }).await.unwrap();
+        let mut chunks = Vec::<ChunkId>::new();
+        for number in 0..4_u8 {
+            chunks.push(writer.add_plain(Bytes::from(vec![number; 1000])).await.unwrap());
+        }
+        writer.flush().await.unwrap();
+        confuse(&repository).await;
+
+        let repository = Repository::open(storage, &password).await.unwrap();
+        assert!(repository.read_chunk(&chunks[0]).await.is_err());
+        let options = RepairOptions { lock: quick(), ..RepairOptions::default() };
+        let report = repository.repair(None, options, &|_| {}, &CancellationToken::new()).await.unwrap();
+        assert!(report.is_healthy() && report.adopted_packs == 1, "{report:?}");
+        for (number, chunk) in (0..).zip(&chunks) {
+            assert_eq!(repository.read_chunk(chunk).await.unwrap(), vec![number; 1000]);
+            assert!(repository.contains(chunk), "and it is relied on");
+        }
+    }
+
+    fn quick() -> LockTiming {
+        LockTiming { settle: std::time::Duration::ZERO, ..LockTiming::default() }
+    }
 }
