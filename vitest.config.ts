@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config'
 
 /**
- * Three tiers. `unit` starts nothing outside its process and runs at every save; `integration` uses the built
+ * Three tiers. `unit` starts nothing outside its process and runs at every save; `mariadb` repeats those that need a
+ * database on a real server; `integration` uses the built
  * engine and real programs (nbdkit, restic, the vSphere simulator); `e2e` runs the whole product.
  */
 export default defineConfig({
@@ -13,6 +14,20 @@ export default defineConfig({
           include: ['packages/*/src/**/*.test.ts', 'apps/*/src/**/*.test.ts', 'tools/**/*.test.ts'],
           testTimeout: 15_000,
           hookTimeout: 15_000,
+        },
+      },
+      {
+        // The stores and the schema again, which `unit` has on SQLite.
+        test: {
+          name: 'mariadb',
+          include: [
+            'apps/hub/src/**/*.typeorm.test.ts',
+            'apps/hub/src/platform/database/*.test.ts',
+            'apps/hub/src/capabilities/jobs/jobs.service.test.ts',
+          ],
+          globalSetup: 'tests/support/mariadb.setup.ts',
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

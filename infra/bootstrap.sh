@@ -52,6 +52,8 @@ main() {
       install_cargo_deny
       install_versitygw
       install_azurite
+      # The server without the scripts that would start one for the whole machine.
+      install_debian_packages mariadb-server-core mariadb-client-core
       install_restic "$RESTIC_CURRENT_VERSION" "$TOOLS/bin/restic-current"
       install_sshd
       install_test_machine

@@ -38,6 +38,7 @@ const TESTS: Step[] = [
   suite('Rust', 'cargo', 'cargo test --release --workspace --no-fail-fast', 45),
   suite('vSphere lab', 'go', 'cd infra/vsphere-lab && go test -json ./...', 15),
   vitest('unit', 10),
+  vitest('mariadb', 10),
   vitest('integration', 20),
   vitest('e2e', 60),
 ]

@@ -3,4 +3,7 @@ import { authStoreSuite } from './auth.store.suite.ts'
 import { AuthTypeormStore } from './auth.store.typeorm.ts'
 
 const databases = testDatabases()
-authStoreSuite('the auth store on SQLite', async () => new AuthTypeormStore(await databases.open()))
+authStoreSuite(
+  `the auth store on ${databases.kind}`,
+  async () => new AuthTypeormStore(await databases.open()),
+)

@@ -4,7 +4,7 @@ import { backupsStoreSuite } from './backups.store.suite.ts'
 import { BackupsTypeormStore } from './backups.store.typeorm.ts'
 
 const databases = testDatabases()
-backupsStoreSuite('the store of backups on SQLite', async () => {
+backupsStoreSuite(`the store of backups on ${databases.kind}`, async () => {
   const db = await databases.open()
   const nodeId = await addNode(db)
   const vmId = await addVm(db, await addVcenter(db, nodeId))

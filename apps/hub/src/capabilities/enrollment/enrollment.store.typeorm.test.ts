@@ -4,6 +4,6 @@ import { EnrollmentTypeormStore } from './enrollment.store.typeorm.ts'
 
 const databases = testDatabases()
 enrollmentStoreSuite(
-  'the store of enrollments on SQLite',
+  `the store of enrollments on ${databases.kind}`,
   async () => new EnrollmentTypeormStore(await databases.open()),
 )

@@ -3,4 +3,7 @@ import { jobsStoreSuite } from './jobs.store.suite.ts'
 import { JobsTypeormStore } from './jobs.store.typeorm.ts'
 
 const databases = testDatabases()
-jobsStoreSuite('the jobs store on SQLite', async () => new JobsTypeormStore(await databases.open()))
+jobsStoreSuite(
+  `the jobs store on ${databases.kind}`,
+  async () => new JobsTypeormStore(await databases.open()),
+)

@@ -4,6 +4,6 @@ import { RepositoriesTypeormStore } from './repositories.store.typeorm.ts'
 
 const databases = testDatabases()
 repositoriesStoreSuite(
-  'the repositories store on SQLite',
+  `the repositories store on ${databases.kind}`,
   async () => new RepositoriesTypeormStore(await databases.open()),
 )

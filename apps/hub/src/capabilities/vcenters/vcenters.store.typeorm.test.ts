@@ -6,7 +6,7 @@ import { vcentersStoreSuite } from './vcenters.store.suite.ts'
 import { VcentersTypeormStore } from './vcenters.store.typeorm.ts'
 
 const databases = testDatabases()
-vcentersStoreSuite('the store of vCenters on SQLite', async () => {
+vcentersStoreSuite(`the store of vCenters on ${databases.kind}`, async () => {
   const db = await databases.open()
   return {
     store: new VcentersTypeormStore(db),

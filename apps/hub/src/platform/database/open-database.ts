@@ -7,6 +7,9 @@ export interface Schema {
   readonly migrations: NonNullable<DataSourceOptions['migrations']>
 }
 
+/** As SQLite compares. */
+const COLLATION = 'utf8mb4_bin'
+
 export interface OpenDatabase {
   readonly db: Db
   /** For tests that look at the schema itself. */
@@ -17,12 +20,30 @@ export interface OpenDatabase {
 export async function openDatabase(url: string, schema: Schema): Promise<OpenDatabase> {
   const source = await new DataSource(optionsOf(url, schema)).initialize()
   try {
+    if (!isSqlite(url)) await compareExactly(source)
     await source.runMigrations()
     return { db: new Db(source, await readerOf(source, url, schema)), source }
   } catch (error) {
     await source.destroy()
     throw error
   }
+}
+
+/**
+ * SQLite tells capitals from small letters, MariaDB by its usual collations does not: names that are different on one
+ * would be the same on the other. New tables take the collation of the database.
+ */
+async function compareExactly(source: DataSource): Promise<void> {
+  const [now]: { collation: string; name: string }[] = await source.query(
+    'SELECT @@collation_database AS collation, DATABASE() AS name',
+  )
+  if (!now || now.collation === COLLATION) return
+  const change = `ALTER DATABASE \`${now.name.replaceAll('`', '``')}\` CHARACTER SET utf8mb4 COLLATE ${COLLATION}`
+  await source.query(change).catch((cause: unknown) => {
+    throw new Error(`The database has another collation and cannot be changed. Run once: ${change}`, {
+      cause,
+    })
+  })
 }
 
 /** On SQLite a second connection, so that nobody sees what an open transaction has not committed. */
