@@ -1,7 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { waitFor } from '../support/child.ts'
 import { CliSession } from '../support/cli-session.ts'
+import { untilNothingLeft } from '../support/leftovers.ts'
 import { type MariaDbServer, startMariaDb } from '../support/mariadb-server.ts'
 import { noise } from '../support/noise.ts'
+import { problemOf } from '../support/problem-of.ts'
 import { guestHashes, restoredHashes } from '../support/restored-disks.ts'
 import { type Stage, startStage } from '../support/stage.ts'
 
@@ -52,4 +56,59 @@ test('a Hub on MariaDB backs up, is killed, goes on where it was, and restores',
   for (const secret of [PASSWORD, encodeURIComponent(PASSWORD)]) {
     expect(stage.hub.program.log()).not.toContain(secret)
   }
+})
+
+test('while the database is away the Hub says so, and goes on when it is back', async () => {
+  const { repositories } = stage.admin
+  const params = { repositoryId: stage.repository.id }
+  await mariadb.stop()
+  for (let count = 0; count < 3; count++) {
+    const problem = await problemOf(repositories.getRepository({ params }))
+    expect(problem).toMatchObject({ code: 'database-unavailable' })
+    await sleep(1000)
+  }
+  expect(stage.hub.program.hasEnded).toBe(false)
+  await mariadb.start()
+  expect((await repositories.getRepository({ params })).name).toBe('main')
+  await stage.node.waitUntilConnected(stage.admin)
+  const { items } = await stage.admin.inventory.listVms({ query: { limit: 1 } })
+  const vm = items[0]
+  if (!vm) throw new Error('There is no VM')
+  expect(await stage.backUpWell(vm)).toMatchObject({ mode: 'incremental' })
+})
+
+test('a backup during which the database is away ends, and leaves nothing', async () => {
+  const { items } = await stage.admin.inventory.listVms({ query: { limit: 1 } })
+  const vm = items[0]
+  if (!vm) throw new Error('There is no VM')
+  await stage.lab.control.write({ vm: vm.moRef, key: 2000 }, 0, noise(8 * MIB, 'while it is away'))
+  const slowly = { bytesPerSecondMax: 2 * MIB }
+  await stage.admin.enrollment.updateNode({ params: { nodeId: stage.node.id }, body: slowly })
+  const body = { vmId: vm.id, repositoryId: stage.repository.id }
+  const { jobId, backupId } = await stage.admin.backups.startBackup({ body })
+  const params = { params: { jobId } }
+  await waitFor('the disk to be read', async () => {
+    const { disks } = await stage.admin.jobs.getProgress(params)
+    return disks.some(({ bytes }) => bytes.newBytes > 0) || undefined
+  })
+  await mariadb.stop()
+  await sleep(3000)
+  await mariadb.start()
+  const end = await waitFor(
+    'the job to end',
+    async () => {
+      const job = await stage.admin.jobs.getProgress(params)
+      return job.finishedAt === null ? undefined : job
+    },
+    60_000,
+  )
+  const backup = await stage.admin.backups.getBackup({ params: { backupId } })
+  expect(backup.status).toBe(end.state)
+  await untilNothingLeft(stage)
+  await stage.admin.enrollment.updateNode({
+    params: { nodeId: stage.node.id },
+    body: { bytesPerSecondMax: null },
+  })
+  const next = await stage.backUpWell(vm)
+  expect(await restoredHashes(stage, next)).toEqual(await guestHashes(stage, vm, [2000]))
 })

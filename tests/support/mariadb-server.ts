@@ -10,6 +10,9 @@ export interface MariaDbServer extends AsyncDisposable {
   readonly url: string
   /** Makes a database as an administrator would, with a user of its own, and returns where it is. */
   makeDatabase(name: string, password: string): Promise<string>
+  /** Stops it as a service manager would; `start` has it at the same port again, with all that was in it. */
+  stop(): Promise<void>
+  start(): Promise<void>
 }
 
 /** What a test writes must outlive a killed Hub, not a power failure of this machine. */
@@ -32,7 +35,12 @@ export async function startMariaDb(): Promise<MariaDbServer> {
   const socket = dir.join('socket')
   const where = ['--bind-address=127.0.0.1', `--port=${port}`, `--socket=${socket}`]
   const args = [...common, ...where, `--pid-file=${dir.join('pid')}`, ...FAST]
-  await startServerChild(building, { program: 'mariadbd', args, port, options: {} })
+  const launch = async () => {
+    const running = new AsyncDisposableStack()
+    await startServerChild(running, { program: 'mariadbd', args, port, options: {} })
+    return running
+  }
+  let running = building.use(await launch())
   const owned = building.move()
   return {
     url: `mysql://root@127.0.0.1:${port}`,
@@ -43,6 +51,10 @@ export async function startMariaDb(): Promise<MariaDbServer> {
         `GRANT ALL PRIVILEGES ON ${name}.* TO ${name}@'%'`,
       ])
       return `mysql://${name}:${encodeURIComponent(password)}@127.0.0.1:${port}/${name}`
+    },
+    stop: () => running.disposeAsync(),
+    start: async () => {
+      running = owned.use(await launch())
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

@@ -16,6 +16,7 @@ export const PROBLEMS = {
   'payload-too-large': { status: 413, title: 'The request body is too large' },
   'too-many-requests': { status: 429, title: 'Too many requests' },
   internal: { status: 500, title: 'Unexpected error' },
+  'database-unavailable': { status: 503, title: 'The database of the Hub cannot be used' },
 
   // Enrollment and the Node.
   'pairing-code-invalid': { status: 401, title: 'The pairing code is not known' },

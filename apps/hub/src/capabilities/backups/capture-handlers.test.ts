@@ -8,7 +8,7 @@ import {
   type VmManifest,
 } from '@sendense/contracts'
 import { type CaptureSession, type DataPlane, EngineError, type RateLimit } from '@sendense/engine'
-import { newId } from '@sendense/platform'
+import { AppError, newId } from '@sendense/platform'
 import { FakeClock, memoryLog } from '@sendense/platform/testing'
 import { beforeEach, expect, test, vi } from 'vitest'
 import type { Vm } from '../inventory/index.ts'
@@ -29,8 +29,10 @@ let store: BackupsMemoryStore
 let session: ReturnType<typeof aSession>
 let handlers: TunnelHandlers<HubMethods>
 let capture: ActiveCapture
+let clock: FakeClock
 let others: TunnelHandlers<HubMethods>
 beforeEach(async () => {
+  clock = new FakeClock()
   store = new BackupsMemoryStore()
   await store.add(backup)
   session = aSession()
@@ -54,7 +56,7 @@ beforeEach(async () => {
       },
       jobs: { setStep: async () => {}, report: () => {}, endOf: async () => undefined },
     },
-    clock: new FakeClock(),
+    clock,
     log: memoryLog(),
     onHello: async () => {},
   })
@@ -93,6 +95,25 @@ test('what is asked again while it is under way, or after it, is done once', asy
   expect(second).toEqual(first)
   expect(await handlers.commitCapture(aCommit())).toEqual(first)
   expect(session.calls).toEqual(['beginDisk', 'commit'])
+})
+
+test('a restore point that was made while the database is away is written down when it is back', async () => {
+  await planned()
+  await handlers.beginDisk(aDisk())
+  const complete = store.complete.bind(store)
+  let refusals = 0
+  store.complete = async (...args) => {
+    if (refusals++ < 2) throw new AppError('database-unavailable')
+    return complete(...args)
+  }
+  const committed = handlers.commitCapture(aCommit())
+  for (let count = 0; count < 10; count++) {
+    await new Promise(resolve => setImmediate(resolve))
+    await clock.advance(1000)
+  }
+  await expect(committed).resolves.toMatchObject({ restorePointId: 'ab' })
+  expect(session.calls).toEqual(['beginDisk', 'commit'])
+  expect((await store.get(backup.id))?.status).toBe('succeeded')
 })
 
 test('a disk that nothing was said about keeps the restore point from being made', async () => {

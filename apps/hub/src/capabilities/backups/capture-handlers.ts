@@ -30,6 +30,9 @@ import {
 
 /** A session whose Node is silent for this long ends by itself; what it stored stays. */
 const SESSION_IDLE_MS = 10 * 60_000
+/** So long a restore point that was made waits for a database that is away. Afterwards it is found in its repository. */
+const RECORD_MS = 10 * 60_000
+const RECORD_AGAIN_MS = 2000
 
 interface Options {
   store: BackupsStore
@@ -227,9 +230,26 @@ export class CaptureHandlers {
         ...(capture.base && { parent: capture.base.restorePointId }),
       })
       .catch(throwFromEngine)
-    await store.complete(backupId, completionOf(manifest, { restorePointId, finishedAt: clock.now() }))
+    const completion = completionOf(manifest, { restorePointId, finishedAt: clock.now() })
+    await this.#whenDatabaseAnswers(() => store.complete(backupId, completion))
     log.info('A restore point was made', { backupId, restorePointId })
     return { backupId, restorePointId }
+  }
+
+  /** What is in the repository has succeeded, whether or not it can be written down at once. */
+  async #whenDatabaseAnswers(write: () => Promise<unknown>): Promise<void> {
+    const { clock, log } = this.#options
+    const giveUpAt = clock.now().getTime() + RECORD_MS
+    for (;;) {
+      try {
+        await write()
+        return
+      } catch (error) {
+        if (!AppError.is(error, 'database-unavailable') || clock.now().getTime() >= giveUpAt) throw error
+        log.warn('A restore point that was made cannot be written down yet', { error })
+        await clock.sleep(RECORD_AGAIN_MS)
+      }
+    }
   }
 
   /** The Node may say it twice, or of a capture that the Hub has forgotten: both are fine. */

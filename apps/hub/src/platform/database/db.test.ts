@@ -1,8 +1,9 @@
 import { setTimeout } from 'node:timers/promises'
+import { AppError } from '@sendense/platform'
 import { expect, test } from 'vitest'
 import { testDatabases } from '../../testing/test-database.ts'
-import { isUniqueViolation } from './database-error.ts'
-import type { Db } from './db.ts'
+import { fromDriver, isUniqueViolation } from './database-error.ts'
+import { Db } from './db.ts'
 import { Settings, SettingsEntity } from './settings.ts'
 
 const databases = testDatabases()
@@ -75,4 +76,56 @@ test('a setting is replaced', async () => {
   await settings.set('color', 'red')
   await settings.set('color', 'blue')
   expect(await settings.get('color')).toBe('blue')
+})
+
+if (databases.kind === 'MariaDB') {
+  test('connections that the server has closed are nobody’s trouble', async () => {
+    const { db, source } = await databases.openSource()
+    await Promise.all(Array.from({ length: 10 }, (_, i) => add(db, `before ${i}`)))
+    const others: { id: string }[] = await source.query(
+      'SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()',
+    )
+    expect(others.length).toBeGreaterThan(3)
+    for (const { id } of others) await source.query(`KILL ${Number(id)}`).catch(() => undefined)
+    const all = Array.from({ length: 10 }, async (_, i) => {
+      await add(db, `after ${i}`)
+      return count(db)
+    })
+    await Promise.all(all)
+    expect(await count(db)).toBe(20)
+  })
+}
+
+test('a database that cannot be used has a code of its own, and other errors are left as they are', () => {
+  const refused = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' })
+  expect(fromDriver(refused)).toMatchObject({ code: 'database-unavailable' })
+  const closed = Object.assign(new Error('closed state'), { driverError: { fatal: true } })
+  expect(fromDriver(closed)).toMatchObject({ code: 'database-unavailable' })
+  const full = Object.assign(new Error('full'), { code: 'SQLITE_FULL' })
+  expect(fromDriver(full)).toMatchObject({ code: 'database-unavailable' })
+  for (const other of [new Error('other'), new AppError('conflict'), 'text', undefined]) {
+    expect(fromDriver(other)).toBe(other)
+  }
+})
+
+test('a transaction is tried again on another connection until it has begun, and not afterwards', async () => {
+  const lost = () => Object.assign(new Error('closed state'), { fatal: true })
+  let [lostCount, begunCount] = [2, 0]
+  const source = {
+    options: { type: 'mariadb' },
+    transaction: async (work: (manager: object) => Promise<unknown>) => {
+      if (lostCount-- > 0) throw lost()
+      return work({})
+    },
+  }
+  const db = new Db(source as never)
+  expect(await db.write(async () => ++begunCount)).toBe(1)
+  const broken = db.write(async () => {
+    begunCount++
+    throw lost()
+  })
+  await expect(broken).rejects.toMatchObject({ code: 'database-unavailable' })
+  expect(begunCount).toBe(2)
+  lostCount = Number.POSITIVE_INFINITY
+  await expect(db.write(async () => 1)).rejects.toMatchObject({ code: 'database-unavailable' })
 })

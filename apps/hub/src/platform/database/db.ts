@@ -1,7 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout } from 'node:timers/promises'
 import type { DataSource, EntityManager } from 'typeorm'
-import { isDeadlock } from './database-error.ts'
+import { fromDriver, isConnectionLost, isDeadlock } from './database-error.ts'
+
+/** Connections to a MariaDB. */
+export const POOL_SIZE = 10
 
 /** Deadlocks in a row after which a transaction fails. */
 const DEADLOCKS_MAX = 10
@@ -27,18 +30,35 @@ export class Db {
     this.#reader = reader
   }
 
-  /** Reads what is committed; inside `write` also what that transaction has written so far. */
-  read<T>(query: (manager: EntityManager) => Promise<T>): Promise<T> {
-    return query(this.#open()?.manager ?? this.#reader.manager)
+  /**
+   * Reads what is committed; inside `write` also what that transaction has written so far. Fails with
+   * `database-unavailable` where that is so.
+   */
+  async read<T>(query: (manager: EntityManager) => Promise<T>): Promise<T> {
+    const open = this.#open()
+    // What fails inside a transaction is told by that.
+    if (open) return query(open.manager)
+    try {
+      return await onFreshConnection(() => query(this.#reader.manager))
+    } catch (error) {
+      throw fromDriver(error)
+    }
   }
 
-  /** Runs a transaction: all of it or nothing. Inside another one it becomes a part of that. */
-  write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+  /**
+   * Runs a transaction: all of it or nothing. Inside another one it becomes a part of that. Fails with
+   * `database-unavailable` where that is so; it may have been committed then.
+   */
+  async write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
     const open = this.#open()
     if (open) return work(open.manager)
-    return this.#isSqlite()
-      ? this.#queue(() => this.#transact(work))
-      : retryDeadlocks(() => this.#transact(work))
+    try {
+      return await (this.#isSqlite()
+        ? this.#queue(() => this.#transact(work))
+        : retryDeadlocks(() => this.#transactOnFreshConnection(work)))
+    } catch (error) {
+      throw fromDriver(error)
+    }
   }
 
   async close(): Promise<void> {
@@ -67,11 +87,35 @@ export class Db {
     })
   }
 
+  /** Nothing is done twice: only what has not begun is tried again. */
+  #transactOnFreshConnection<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    let isBegun = false
+    const begin = (manager: EntityManager) => {
+      isBegun = true
+      return work(manager)
+    }
+    return onFreshConnection(
+      () => this.#transact(begin),
+      () => !isBegun,
+    )
+  }
+
   /** One after the other: transactions that overlap on the one connection of SQLite would mix. */
   #queue<T>(run: () => Promise<T>): Promise<T> {
     const result = this.#lastWrite.then(run)
     this.#lastWrite = result.catch(() => undefined)
     return result
+  }
+}
+
+/** A server that was restarted has closed the connections that wait in the pool. */
+async function onFreshConnection<T>(run: () => Promise<T>, mayRepeat = () => true): Promise<T> {
+  for (let lostCount = 1; ; lostCount++) {
+    try {
+      return await run()
+    } catch (error) {
+      if (!isConnectionLost(error) || !mayRepeat() || lostCount > POOL_SIZE) throw error
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { DataSource, type DataSourceOptions, type EntitySchema, type MixedList } from 'typeorm'
-import { Db } from './db.ts'
+import { Db, POOL_SIZE } from './db.ts'
 
 export interface Schema {
   readonly entities: MixedList<EntitySchema>
@@ -74,7 +74,7 @@ function optionsOf(url: string, { entities, migrations }: Schema): DataSourceOpt
         charset: 'utf8mb4',
         timezone: 'Z',
         supportBigNumbers: true,
-        poolSize: 10,
+        poolSize: POOL_SIZE,
       }
 }
 
