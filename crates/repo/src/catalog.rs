@@ -189,7 +189,7 @@ impl Catalog {
     /// a damaged one from now on, and after the next index file no other process does.
     pub(crate) fn judge(&self, pack: PackId, is_read: impl Fn(u32) -> bool, damaged: &[u32]) {
         let mut damage = self.damage();
-        if (damaged.is_empty() && damage.is_empty()) || !damage.judge(pack, is_read, damaged) {
+        if !damage.judge(pack, is_read, damaged) {
             return;
         }
         self.index_mut().set_damaged(damage.places());
@@ -265,13 +265,16 @@ impl Catalog {
     /// Adds what new files say. Says so when that is not enough: a prune has marked a pack that was in no file yet, and
     /// in memory it looks as if one might rely on it.
     async fn read_new(&self, files: &mut Files, ids: Vec<IndexId>) -> Result<Refreshed> {
-        let mut refreshed = Refreshed::Grown;
+        let (mut refreshed, mut is_damage_told) = (Refreshed::Grown, false);
         files.damaged.retain(|damaged| !ids.contains(&damaged.id));
         let mut contents = std::pin::pin!(self.contents(ids));
         while let Some((id, content)) = contents.try_next().await? {
             match content {
                 Ok(file) => {
-                    self.damage().absorb(id, &file);
+                    if file.is_damage_record() {
+                        is_damage_told = true;
+                        self.damage().absorb(id, &file);
+                    }
                     if self.is_unindexed(&file.packs_to_delete) {
                         refreshed = Refreshed::Anew;
                     }
@@ -285,8 +288,8 @@ impl Catalog {
                 Err(damaged) => files.damaged.push(damaged),
             }
         }
-        let damage = self.damage();
-        if !damage.is_empty() {
+        if is_damage_told {
+            let damage = self.damage();
             self.index_mut().set_damaged(damage.places());
         }
         Ok(refreshed)

@@ -21,6 +21,8 @@ pub(crate) struct Damage {
     found: HashSet<Place>,
     /// Whole, and damaged according to a record.
     healed: HashSet<Place>,
+    /// The packs in which something is damaged: a check asks of every pack.
+    packs: HashSet<PackId>,
 }
 
 #[derive(Debug)]
@@ -48,20 +50,30 @@ impl Damage {
             };
             let places = file.damaged.iter().flat_map(of_pack).collect();
             self.records.insert(id, Record { places, supersedes: file.supersedes.clone() });
+            self.note_packs();
         }
     }
 
     /// What all index files say was read anew.
     pub(crate) fn replace_records(&mut self, read: Self) {
         self.records = read.records;
+        self.compare_with_records();
+    }
+
+    /// Forgets what was found since and stands in a record by now, or in none any more.
+    fn compare_with_records(&mut self) {
         let recorded = self.recorded();
         self.found.retain(|place| !recorded.contains(place));
         self.healed.retain(|place| recorded.contains(place));
+        self.note_packs();
     }
 
     /// Notes which of the places of a pack that were read are damaged; the others that were are not. Says whether that
     /// is news.
     pub(crate) fn judge(&mut self, pack: PackId, is_read: impl Fn(u32) -> bool, damaged: &[u32]) -> bool {
+        if damaged.is_empty() && !self.packs.contains(&pack) {
+            return false;
+        }
         let (recorded, mut is_news) = (self.recorded(), false);
         for place in self.places() {
             if place.0 == pack && is_read(place.1) && !damaged.contains(&place.1) {
@@ -78,7 +90,14 @@ impl Damage {
                 is_news |= self.found.insert(place);
             }
         }
+        if is_news {
+            self.note_packs();
+        }
         is_news
+    }
+
+    fn note_packs(&mut self) {
+        self.packs = self.places().into_iter().map(|(pack, _)| pack).collect();
     }
 
     /// All places that are damaged as far as is known.
@@ -87,11 +106,6 @@ impl Damage {
         places.extend(&self.found);
         places.retain(|place| !self.healed.contains(place));
         places
-    }
-
-    /// Whether nothing is known to be damaged, or was.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.found.is_empty()
     }
 
     /// What is known and in no record yet: a record of it, and of what the others say of packs that are still known.
@@ -119,9 +133,7 @@ impl Damage {
     pub(crate) fn is_recorded(&mut self, id: IndexId, record: &NewRecord) {
         self.records.clear();
         self.absorb(id, &record.file);
-        let recorded = self.recorded();
-        self.found.retain(|place| !recorded.contains(place));
-        self.healed.retain(|place| recorded.contains(place));
+        self.compare_with_records();
     }
 
     /// What the records say that count.
