@@ -6,8 +6,8 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use support::{
     DAY, InProcess, KEEPER, Program, Restic, Unusual, WRITER, content_of, name_of, noise, send, try_send,
@@ -89,14 +89,19 @@ fn a_server_that_is_killed_in_the_middle_of_uploads_lists_only_whole_files() {
         let server = Program::start_in(Arc::clone(&home));
         let address = server.address;
         assert_eq!(send(address, WRITER, "POST /vault/?create=true", &[], b"").status, 200);
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, confirmations) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let uploaders: Vec<_> = (0..4_u64)
             .map(|uploader| {
-                let stop = Arc::clone(&stop);
-                std::thread::spawn(move || upload_until(&stop, address, round * 1000 + uploader * 100))
+                let (stop, confirmations) = (Arc::clone(&stop), Arc::clone(&confirmations));
+                let seed = round * 1000 + uploader * 100;
+                std::thread::spawn(move || upload_until(&stop, address, seed, &confirmations))
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(300 + 170 * round));
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while confirmations.load(Ordering::Relaxed) == 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(170 * round));
         home = server.kill();
         stop.store(true, Ordering::Relaxed);
         let confirmed: Vec<String> =
@@ -119,8 +124,13 @@ fn a_server_that_is_killed_in_the_middle_of_uploads_lists_only_whole_files() {
     }
 }
 
-/// Uploads one file after the other; the names of those that the server has confirmed.
-fn upload_until(stop: &AtomicBool, address: std::net::SocketAddr, seed: u64) -> Vec<String> {
+/// Uploads one file after the other; the names of those that the server has confirmed, which are counted.
+fn upload_until(
+    stop: &AtomicBool,
+    address: std::net::SocketAddr,
+    seed: u64,
+    confirmations: &AtomicU64,
+) -> Vec<String> {
     let mut confirmed = Vec::new();
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
@@ -133,6 +143,7 @@ fn upload_until(stop: &AtomicBool, address: std::net::SocketAddr, seed: u64) -> 
         let Some(answer) = try_send(address, WRITER, &request, &[], &content) else { break };
         assert_eq!(answer.status, 200);
         confirmed.push(name);
+        confirmations.fetch_add(1, Ordering::Relaxed);
     }
     confirmed
 }

@@ -291,6 +291,7 @@ impl Catalog {
         if is_damage_told {
             let damage = self.damage();
             self.index_mut().set_damaged(damage.places());
+            self.generation.fetch_add(1, Ordering::Relaxed);
         }
         Ok(refreshed)
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use sendense_storage::{ErrorKind, FileKind};
 
-use crate::index::{Index, Location};
+use crate::index::Index;
 use crate::lock::HeldLock;
 use crate::pack::{BlobKind, PackedBlob};
 use crate::packing::FailureMark;
@@ -30,7 +30,7 @@ use crate::rescue::rescue;
 use crate::snapshot_file::SnapshotFile;
 use crate::tree::is_valid_name;
 use crate::tree_writer::store_trees;
-use crate::{ChunkId, Error, NewFile, NewRestorePoint, Result, SnapshotId, TreeId, host, sealed_json};
+use crate::{Error, NewFile, NewRestorePoint, Result, SnapshotId, TreeId, host, sealed_json};
 
 /// What we call ourselves in snapshot files.
 const PROGRAM: &str = concat!("sendense ", env!("CARGO_PKG_VERSION"));
@@ -136,11 +136,7 @@ async fn prove_again(
 fn is_lie(error: &Error) -> bool {
     matches!(
         error,
-        Error::LockLost
-            | Error::ChunkMissing { .. }
-            | Error::DamagedChunk { .. }
-            | Error::PackMissing { .. }
-            | Error::TreeMissing { .. }
+        Error::LockLost | Error::ChunkMissing { .. } | Error::PackMissing { .. } | Error::TreeMissing { .. }
     )
 }
 
@@ -197,16 +193,12 @@ fn check_file(repository: &Inner, file: &NewFile) -> Result<()> {
     Err(Error::Unacceptable { reason: format!("{name} of {expected} bytes with chunks of {size_bytes}") })
 }
 
-/// A place of a blob in a pack that is there. Fails when all its packs are missing or hold something else; `None` when
-/// it has none, or only in packs that will be deleted.
+/// A place of a blob in a pack that is there. Fails when all its packs are missing; `None` when it has none, or only
+/// damaged ones and such in packs that will be deleted.
 fn find(index: &Index, kind: BlobKind, id: &[u8; 32]) -> Result<Option<PackedBlob>> {
-    let unmarked = index.find(kind, id).filter(|location| !location.is_marked);
-    match unmarked.min_by_key(Location::is_doubtful) {
-        Some(Location { pack, is_missing: true, .. }) => Err(Error::PackMissing { id: pack }),
-        Some(Location { pack, is_damaged: true, .. }) => {
-            let reason = "it was read, and was not what it must be".into();
-            Err(Error::DamagedChunk { id: ChunkId::from_bytes(*id), pack, reason })
-        }
+    let usable = index.find(kind, id).filter(|location| !location.is_marked && !location.is_damaged);
+    match usable.min_by_key(|location| location.is_missing) {
+        Some(location) if location.is_missing => Err(Error::PackMissing { id: location.pack }),
         location => Ok(location.map(|location| location.blob)),
     }
 }

@@ -153,8 +153,22 @@ async fn a_restore_point_that_relies_on_it_is_refused() {
     let chunk = damaged_chunk(&check(&repository, true).await);
     assert_eq!(repository.standing_of(&chunk), Standing::Lost);
     let refused = writer.commit(a_point(vec![file])).await;
-    assert!(matches!(refused, Err(Error::DamagedChunk { id, .. }) if id == chunk), "{refused:?}");
+    assert!(matches!(refused, Err(Error::ChunkMissing { id }) if id == chunk), "{refused:?}");
     assert_eq!(repository.restore_points().await.unwrap().len(), 1);
+    // A repetition brings it.
+    let (_, added) = capture(&repository, &[(DISK, &hurt.disk)]).await.unwrap();
+    assert_eq!(added, 1);
+}
+
+#[tokio::test]
+async fn so_is_one_when_another_process_has_found_it_meanwhile() {
+    let hurt = Hurt::new().await;
+    let repository = hurt.open().await;
+    let writer = repository.writer(quick_writer()).await.unwrap();
+    let (file, _) = add_disk(&writer, DISK, &hurt.disk).await.unwrap();
+    check(&hurt.open().await, true).await;
+    let refused = writer.commit(a_point(vec![file])).await;
+    assert!(matches!(refused, Err(Error::ChunkMissing { .. })), "{refused:?}");
 }
 
 #[tokio::test]

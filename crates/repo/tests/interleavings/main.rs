@@ -143,6 +143,16 @@ fn a_repair_beside_a_backup_that_relies_on_what_is_damaged() {
 }
 
 #[test]
+fn a_check_that_finds_damage_beside_a_backup_that_relies_on_it() {
+    hold("check, backup", &Stage::new(&[Part::Check, THIRD]).after_damage(), LONG);
+}
+
+#[test]
+fn a_check_that_dies_when_it_has_found_damage() {
+    hold("check, backup, crash", &Stage::new(&[Part::Check, THIRD]).after_damage(), MORTAL);
+}
+
+#[test]
 fn a_repair_that_dies_beside_a_backup() {
     hold("repair, backup, crash", &Stage::new(&[Part::Repair, THIRD]).after_damage(), MORTAL);
 }

@@ -13,7 +13,7 @@ use sendense_testkit::storage::FaultyStorage;
 use tokio_util::sync::CancellationToken;
 
 use crate::elsewhere::Elsewhere;
-use crate::support::{DIRECTORY, a_time, fill, password, quick_writer};
+use crate::support::{DIRECTORY, a_time, fill, password, quick_writer, read_data};
 
 pub(crate) const DISK: &str = "disk-2000.raw";
 
@@ -45,6 +45,8 @@ pub(crate) enum Part {
     CopyFrom,
     /// Repairs, with the help of another repository that has the old chunks.
     Repair,
+    /// Reads every byte.
+    Check,
     /// Changes the password.
     ChangePassword,
     /// Removes the packs that no listed restore point needs, at once and without a look at locks.
@@ -76,6 +78,7 @@ impl Part {
             Self::Adopt => "adopt",
             Self::CopyTo | Self::CopyFrom => "copy",
             Self::Repair => "repair",
+            Self::Check => "check",
             Self::ChangePassword => "change",
             Self::Prune | Self::ExclusivePrune | Self::CarelessPrune => "prune",
         }
@@ -113,6 +116,10 @@ impl Part {
             Self::CopyTo => vec![elsewhere.copy_to(repository).await.map(Some)],
             Self::CopyFrom => unreachable!("it says more than whether it has failed"),
             Self::Repair => vec![elsewhere.repair(repository).await.map(|_| None)],
+            Self::Check => {
+                let checked = repository.check(read_data(), &|_| {}, &CancellationToken::new()).await;
+                vec![checked.map(|_| None)]
+            }
             Self::ChangePassword => vec![change_password(repository).await.map(|()| None)],
             Self::CarelessPrune => vec![prune_carelessly(repository.storage()).await.map(|()| None)],
         }
