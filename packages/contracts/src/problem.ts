@@ -85,6 +85,10 @@ export const PROBLEMS = {
     status: 409,
     title: 'A prune is about to remove what the restore point needs',
   },
+  'restore-point-differs': {
+    status: 409,
+    title: 'The restore point holds the disk in another way than its record says',
+  },
   'restore-target-invalid': { status: 400, title: 'The restore target is not allowed' },
   'restore-target-exists': { status: 409, title: 'The restore target exists already' },
   'restore-target-full': { status: 507, title: 'The restore target has no space left' },

@@ -53,6 +53,11 @@ export const REASONS = {
     title: 'A prune has marked for deletion what the earlier restore point needs, so the whole disk was read',
     fix: 'None needed: the next prune takes that back, and the next backup is incremental.',
   },
+  'restore-point-differs': {
+    title:
+      'The earlier restore point holds the disk in another way than its record says, so the whole disk was read',
+    fix: 'None needed once: the next backup is incremental. If it recurs, report it.',
+  },
   'repository-settings-changed': {
     title:
       'The chunk size of the earlier restore point differs: the repository has another one now, or a disk has outgrown it',

@@ -14,7 +14,7 @@ export const ENGINE_ERROR_CODES = [
   'frame-too-large',
   'data-plane-unreachable',
   'hub-certificate-mismatch',
-  // Base of an incremental capture: each has a reason of its own, and none is an error to the user.
+  // Base of an incremental capture: it does not fit the disk, which is read as a whole then. None is an error to the user.
   'base-disk-missing',
   'base-size-differs',
   'base-chunk-size-differs',

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { HubMethods, ProblemCode } from '@sendense/contracts'
+import { BASE_TROUBLES, type HubMethods, type ProblemCode } from '@sendense/contracts'
 import { type CaptureDiskOptions, type CaptureDiskReport, EngineError } from '@sendense/engine'
 import { AppError } from '@sendense/platform'
 import { memoryLog } from '@sendense/platform/testing'
@@ -457,12 +457,12 @@ test('the memory of the order is shared by the disks that are read at once', asy
   expect(reads.map(read => read.limits?.memoryBytesMax)).toEqual([24 * MIB, 24 * MIB])
 })
 
-test('a base that is gone when the disk begins leads to a full, with the reason', async () => {
+test.for(BASE_TROUBLES)('a base that is refused as %s leads to a full, with the reason', async code => {
   hub.baseChangeId = '52 de ad/0'
   vsphere.areas.set('52 de ad/0', [])
-  hub.failNext('beginDisk', new AppError('restore-point-missing'))
+  hub.failNext('beginDisk', new AppError(code))
   expect(await aCapture().run()).toMatchObject({ state: 'succeeded' })
-  expect(hub.begun).toMatchObject([{ mode: 'full', reasons: [{ code: 'restore-point-missing' }] }])
+  expect(hub.begun).toMatchObject([{ mode: 'full', reasons: [{ code }] }])
 })
 
 test('errors of the engine that the contract does not know are bugs, without details for the user', async () => {

@@ -1,4 +1,10 @@
-import type { CaptureOrder, DataPlaneAccess, DiskPlan, ReasonCode } from '@sendense/contracts'
+import {
+  BASE_TROUBLES,
+  type BaseTrouble,
+  type CaptureOrder,
+  type DataPlaneAccess,
+  type DiskPlan,
+} from '@sendense/contracts'
 import { type captureDisk, EngineError } from '@sendense/engine'
 import { AppError, type Logger } from '@sendense/platform'
 import type { VsphereDisk, VsphereSession } from '@sendense/vsphere'
@@ -9,13 +15,6 @@ import { engineProblem } from './capture-problem.ts'
 import type { CaptureProgress } from './capture-progress.ts'
 import { chooseAreas, chooseFullBecause, type ReadPlan, type SnapshotDisk } from './choose-areas.ts'
 import type { ChangeTracking } from './prepare-vm.ts'
-
-/** Why a base does not serve, as the Hub tells it: the same codes as of the reasons. */
-const BASE_TROUBLES = [
-  'restore-point-missing',
-  'restore-point-damaged',
-  'restore-point-being-pruned',
-] as const satisfies readonly ReasonCode[]
 
 /** Everything that the disks of a capture have in common. */
 export interface ReadDisksContext {
@@ -102,7 +101,7 @@ async function begin(
 }
 
 /** The base was there and whole when the Hub planned, and is not any more, or never was whole. */
-function whyBaseIsUseless(error: unknown): ReasonCode | undefined {
+function whyBaseIsUseless(error: unknown): BaseTrouble | undefined {
   return BASE_TROUBLES.find(code => AppError.is(error, code))
 }
 

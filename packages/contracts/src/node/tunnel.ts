@@ -3,7 +3,7 @@ import { BackupId, CaptureMode } from '../backups.ts'
 import { DiscoveredVm, VmDisk, VmNic } from '../inventory.ts'
 import { ByteCounters, JobId } from '../jobs.ts'
 import { Bytes, Instant } from '../page.ts'
-import { Failure } from '../problem.ts'
+import { Failure, type ProblemCode } from '../problem.ts'
 import { Reason, ReasonCode } from '../reason.ts'
 
 /** Path of the WebSocket upgrade below the API's root. */
@@ -49,6 +49,15 @@ export const VcenterIdentity = z.object({
   /** SHA-256 of the certificate that was shown, hex. */
   thumbprint: z.string(),
 })
+
+/** Why a base that was planned does not serve after all: problems of `beginDisk`, and the reason of the same code. */
+export const BASE_TROUBLES = [
+  'restore-point-missing',
+  'restore-point-damaged',
+  'restore-point-being-pruned',
+  'restore-point-differs',
+] as const satisfies readonly (ProblemCode & ReasonCode)[]
+export type BaseTrouble = (typeof BASE_TROUBLES)[number]
 
 /** What the Hub orders the Node to capture. */
 export const CaptureOrder = z.object({
@@ -191,7 +200,10 @@ export const hubMethods = defineMethods({
     }),
     result: z.object({ disks: z.array(DiskPlan), dataPlane: DataPlaneAccess }),
   },
-  /** Before the first byte of a disk: how it will be read, and why so. Opens the disk in the data plane. */
+  /**
+   * Before the first byte of a disk: how it will be read, and why so. Opens the disk in the data plane. Fails with one of
+   * `BASE_TROUBLES` when the base that was planned does not serve after all: the Node reads the whole disk then.
+   */
   beginDisk: {
     params: z.object({
       jobId: JobId,

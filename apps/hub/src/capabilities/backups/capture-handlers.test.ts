@@ -130,8 +130,12 @@ test('a disk cannot be read against a base that there is not', async () => {
 
 test.each([
   ['restore-point-damaged', 'restore-point-damaged', true],
-  ['base-chunk-size-differs', 'restore-point-damaged', true],
+  ['repository-damaged', 'restore-point-damaged', true],
+  ['restore-point-missing', 'restore-point-missing', false],
   ['restore-point-being-pruned', 'restore-point-being-pruned', false],
+  ['base-disk-missing', 'restore-point-differs', false],
+  ['base-size-differs', 'restore-point-differs', false],
+  ['base-chunk-size-differs', 'restore-point-differs', false],
   ['repository-unavailable', 'repository-unavailable', false],
 ] as const)('a base that is refused as %s is told as %s; damaged: %s', async (found, told, isDamaged) => {
   await planned()

@@ -6,11 +6,12 @@ import {
   type TunnelHandlers,
   type VmManifest,
 } from '@sendense/contracts'
-import { type CaptureSession, type DataPlane, EngineError, type EngineErrorCode } from '@sendense/engine'
+import type { CaptureSession, DataPlane } from '@sendense/engine'
 import { AppError, type Clock, type Logger, VERSION } from '@sendense/platform'
 import { throwFromEngine } from '../../platform/engine/engine-problem.ts'
 import type { BackupsPorts } from './backups.ports.ts'
 import type { Backup, BackupsStore } from './backups.store.ts'
+import { baseRefusalOf } from './base-refusal.ts'
 import { planDisk } from './base-selection.ts'
 import {
   type ActiveCapture,
@@ -43,18 +44,6 @@ interface Options {
   log: Logger
   /** Notes a sign of life. */
   onHello(nodeId: NodeId, version: string): Promise<void>
-}
-
-/** That a disk or a chunk of it is not there was looked at before the base was chosen: then it has been lost since. */
-const DAMAGED_BASE: ReadonlySet<EngineErrorCode> = new Set([
-  'repository-damaged',
-  'restore-point-damaged',
-  'base-disk-missing',
-  'base-chunk-size-differs',
-])
-
-function isBaseDamaged(error: unknown): boolean {
-  return error instanceof EngineError && DAMAGED_BASE.has(error.code)
 }
 
 type Params<N extends keyof HubMethods> = Parameters<TunnelHandlers<HubMethods>[N]>[0]
@@ -180,10 +169,11 @@ export class CaptureHandlers {
         ? { base: { restorePointId: base.restorePointId, file: before.file } }
         : {}
     await session.beginDisk({ diskKey: String(diskKey), sizeBytes, ...from }).catch(async error => {
-      if (!from.base || !base || !isBaseDamaged(error)) return throwFromEngine(error)
+      const refusal = from.base && base ? baseRefusalOf(error) : undefined
+      if (!base || !refusal) return throwFromEngine(error)
+      if (refusal.isDamaged) await this.#options.store.markDamaged(base.backupId, this.#options.clock.now())
       // The Node reads the whole disk then.
-      await this.#options.store.markDamaged(base.backupId, this.#options.clock.now())
-      throw new AppError('restore-point-damaged', { detail: 'The base cannot be read', cause: error })
+      throw new AppError(refusal.code, { detail: 'The base does not serve', cause: error })
     })
     const planReason =
       mode === 'full'
