@@ -84,7 +84,7 @@ export const Backup = z
     }),
     damagedAt: Instant.nullable().meta({
       description:
-        'When it was found that not all of it can be read; null when nothing is known of that, or when it has been mended',
+        'When it was last found that not all of it can be read; null when nothing is known of that, or when it has been mended',
     }),
     copyOf: BackupId.nullable().meta({ description: 'Backup in another repository that this is a copy of' }),
     tags: z.record(z.string(), z.string()).meta({ description: 'Labels given by the caller' }),

@@ -86,7 +86,8 @@ export class BackupsMemoryStore implements BackupsStore {
   }
 
   async markDamaged(id: BackupId, at: Date): Promise<void> {
-    this.#change(id, { damagedAt: this.#backups.get(id)?.damagedAt ?? at })
+    const damagedAt = this.#backups.get(id)?.damagedAt ?? at
+    this.#change(id, { damagedAt: damagedAt < at ? at : damagedAt })
   }
 
   #sorted(): Backup[] {

@@ -114,22 +114,22 @@ export function backupsStoreSuite(name: string, open: () => Promise<OpenedBackup
       expect(await opened.store.get(id)).toMatchObject({ verifiedAt: new Date(7), status: 'succeeded' })
     })
 
-    test('damage is remembered with the time it was first found, until all can be read again', async () => {
+    test('damage is remembered with the time it was last found, until all can be read again', async () => {
       const opened = await open()
       const { id } = await aSucceededBackup(opened, 1)
-      await opened.store.markDamaged(id, new Date(5))
-      await opened.store.markDamaged(id, new Date(6))
-      expect(await opened.store.get(id)).toMatchObject({ damagedAt: new Date(5), verifiedAt: null })
-      await opened.store.markVerified(id, { startedAt: new Date(6), finishedAt: new Date(7) })
-      expect(await opened.store.get(id)).toMatchObject({ damagedAt: null, verifiedAt: new Date(7) })
+      for (const foundAt of [5, 6, 4]) await opened.store.markDamaged(id, new Date(foundAt))
+      expect(await opened.store.get(id)).toMatchObject({ damagedAt: new Date(6), verifiedAt: null })
+      await opened.store.markVerified(id, { startedAt: new Date(7), finishedAt: new Date(8) })
+      expect(await opened.store.get(id)).toMatchObject({ damagedAt: null, verifiedAt: new Date(8) })
     })
 
     test('damage that is found while all is read back outweighs the reading', async () => {
       const opened = await open()
       const { id } = await aSucceededBackup(opened, 1)
-      for (const foundAt of [6, 5]) {
-        await opened.store.markDamaged(id, new Date(foundAt))
-        await opened.store.markVerified(id, { startedAt: new Date(5), finishedAt: new Date(7) })
+      // It had been known before the reading began, and was found again while it went on.
+      for (const foundAt of [4, 6]) await opened.store.markDamaged(id, new Date(foundAt))
+      for (const startedAt of [5, 6]) {
+        await opened.store.markVerified(id, { startedAt: new Date(startedAt), finishedAt: new Date(7) })
         expect(await opened.store.get(id)).toMatchObject({ damagedAt: new Date(6), verifiedAt: null })
       }
     })

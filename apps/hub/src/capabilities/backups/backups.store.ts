@@ -96,7 +96,7 @@ export interface BackupsStore {
    * was found meanwhile outweighs the reading.
    */
   markVerified(id: BackupId, reading: { startedAt: Date; finishedAt: Date }): Promise<void>
-  /** Notes that not all of it can be read. The first time stays. */
+  /** Notes that not all of it can be read. The last time counts: a reading that began before it outweighs nothing. */
   markDamaged(id: BackupId, at: Date): Promise<void>
 }
 

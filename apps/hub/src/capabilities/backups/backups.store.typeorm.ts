@@ -111,9 +111,10 @@ export class BackupsTypeormStore implements BackupsStore {
   }
 
   async markDamaged(id: BackupId, at: Date): Promise<void> {
-    await this.#db.write(manager =>
-      manager.update(BackupEntity, { id, damagedAt: IsNull() }, { damagedAt: at }),
-    )
+    await this.#db.write(async manager => {
+      for (const damagedAt of [IsNull(), LessThan(at)])
+        await manager.update(BackupEntity, { id, damagedAt }, { damagedAt: at })
+    })
   }
 }
 
