@@ -103,6 +103,23 @@ test('a damaged one uses up no count, and stays as long as an older whole one do
   expect(kept(damaged(1, 2, 3, 4), { keepLast: 1 })).toEqual([['2026-01-04T00:00Z', 'last']])
 })
 
+test('the newest one stays, however short the time is for which all are kept', () => {
+  const points = at('2026-01-01T00:00Z', '2026-01-02T00:00Z')
+  expect(kept(points, { keepWithinDays: Number.MIN_VALUE })).toEqual([['2026-01-02T00:00Z', 'within']])
+})
+
+test('the days of the rule that does not count hold for damaged ones too, from the newest whole one', () => {
+  const [old, damaged, whole, newest] = at(
+    ...['2026-01-01T00:00Z', '2026-01-08T00:00Z', '2026-01-10T00:00Z', '2026-01-20T00:00Z'],
+  )
+  const points = [old, { ...damaged, isDamaged: true }, whole, { ...newest, isDamaged: true }] as DatedPoint[]
+  expect(kept(points, { keepWithinDays: 3 })).toEqual([
+    ['2026-01-20T00:00Z', 'damaged+within'],
+    ['2026-01-10T00:00Z', 'within'],
+    ['2026-01-08T00:00Z', 'within'],
+  ])
+})
+
 describe('whatever the rules and the times are', () => {
   const times = fc.array(fc.integer({ min: 0, max: 3 * 365 * 24 }), { maxLength: 60 })
   const count = fc.option(fc.integer({ min: 1, max: 20 }), { nil: undefined })

@@ -109,7 +109,8 @@ function withinSince(
   const newest = newestFirst.find(point => point.at <= now)
   // Only restore points from the future: all of them are later than any time.
   if (!newest) return new Date(0)
-  return new Date(newest.at.getTime() - keepWithinDays * DAY_MS)
+  // However little was asked for, the newest is within it: of a very small number nothing would be left beside the time.
+  return new Date(newest.at.getTime() - Math.max(1, keepWithinDays * DAY_MS))
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
