@@ -289,7 +289,8 @@ export const repositoryRoutes = defineRoutes({
   deleteRepository: {
     method: 'delete',
     path: '/repositories/:repositoryId',
-    summary: 'Remove a repository from the Hub; nothing at its place is touched',
+    summary:
+      'Remove a repository from the Hub, also one whose making was interrupted; nothing at its place is touched',
     permission: 'repositories:delete',
     params: RepositoryParams,
     query: z.object({

@@ -2,7 +2,7 @@ import { type RepositoryStorage, RepositoryType } from '@sendense/contracts'
 import { type Command, Option } from 'commander'
 import { CliError } from '../cli-error.ts'
 import { type CommandContext, show } from '../command-context.ts'
-import { findRepository, findTarget, listRepositories } from '../find-repository.ts'
+import { findRepository, findTarget, findToRemove, listRepositories } from '../find-repository.ts'
 import { formatBytes, formatFields, formatInstant, formatTable } from '../format.ts'
 import { parseLimit } from '../parse-size.ts'
 import { placeText, repositoryText, stateText, usedText } from '../repository-text.ts'
@@ -89,10 +89,12 @@ function addChanges(repository: Command, context: CommandContext): void {
     )
   repository
     .command('remove <repository>')
-    .description('remove a repository from the Hub; nothing at its place is touched')
+    .description(
+      'remove a repository from the Hub, also one whose making was interrupted, by its id; nothing at its place is touched',
+    )
     .option('--detach', 'also when it holds restore points or cannot be reached')
     .action(async (wanted: string, { detach }: { detach?: boolean }) => {
-      const { id, name } = await findRepository(context, wanted)
+      const { id, name } = await findToRemove(context, wanted)
       const input = { params: { repositoryId: id }, query: { detach: detach ? 'true' : 'false' } } as const
       await (await context.client()).repositories.deleteRepository(input)
       context.terminal.remark(`Removed ${name}. What lies at its place is still there.`)

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -17,6 +17,7 @@ import { fakeEngine } from '../../testing/fake-engine.ts'
 import { createRepositories, type Repositories } from './create-repositories.ts'
 import type { RepositoriesService } from './repositories.service.ts'
 import { RepositoriesMemoryStore } from './repositories.store.memory.ts'
+import { recordOf } from './unfinished-repository.ts'
 
 const admin = principalOf({ id: '1', name: 'admin', role: 'administrator' })
 const SECRET = 'a secret of the place'
@@ -210,16 +211,56 @@ describe('a repository whose making is interrupted', () => {
     expect(await store.listUnfinished()).toHaveLength(1)
   })
 
-  test('is given up after a month in which its place has not come back', async () => {
+  test('is waited for as long as nobody gives it up, and the Hub says how', async () => {
     engine.initRepository = dies
     await expect(create(aService())).rejects.toThrow('The process is gone')
-    await clock.advance(30 * DAY_MS)
-    await aService().openAll()
-    expect(await store.listUnfinished()).toHaveLength(1)
-    expect(JSON.stringify(log.lines)).toContain('Bring its place back')
-    await clock.advance(1)
-    await aService().openAll()
+    await clock.advance(400 * DAY_MS)
+    const service = aService()
+    await service.openAll()
+    const [begun] = await store.listUnfinished()
+    const id = begun?.id ?? RepositoryId.parse(newId())
+    expect(JSON.stringify(log.lines)).toContain(`sendense repository remove ${id}`)
+    await service.remove(admin, id, { detach: false })
     expect(await store.listUnfinished()).toEqual([])
+    await expect(service.remove(admin, id, { detach: false })).rejects.toMatchObject({ code: 'not-found' })
+  })
+
+  test('is not given up unseen: when it is there after all, it is removed like all others', async () => {
+    await die()
+    const id = (await store.listUnfinished())[0]?.id ?? RepositoryId.parse(newId())
+    const { openRepository } = engine
+    engine.openRepository = async () => Promise.reject(new EngineError('storage-unreachable', 'It is away'))
+    const service = aService()
+    await expect(service.remove(admin, id, { detach: false })).rejects.toMatchObject({
+      code: 'repository-unavailable',
+    })
+    expect(await store.listUnfinished()).toHaveLength(1)
+    engine.openRepository = async location => ({
+      ...(await openRepository(location)),
+      restorePointIds: async () => ['a'],
+    })
+    await expect(service.remove(admin, id, { detach: false })).rejects.toMatchObject({
+      code: 'repository-in-use',
+    })
+    expect([await store.listUnfinished(), (await store.listAll()).length]).toEqual([[], 1])
+  })
+
+  test('is given up when the repository at its place is in the list already', async () => {
+    await die()
+    const [begun] = await store.listUnfinished()
+    if (!begun) throw new Error('None was begun')
+    const { id: formatId } = JSON.parse(await readFile(join(folder, 'repo', 'config'), 'utf8'))
+    await store.add({ ...recordOf(begun, formatId), id: RepositoryId.parse(newId()), name: 'another' })
+    await aService().remove(admin, begun.id, { detach: false })
+    expect([await store.listUnfinished(), (await store.listAll()).length]).toEqual([[], 1])
+  })
+
+  test('is given up with a place that is gone for good', async () => {
+    await die()
+    const id = (await store.listUnfinished())[0]?.id ?? RepositoryId.parse(newId())
+    engine.openRepository = async () => Promise.reject(new EngineError('storage-unreachable', 'It is away'))
+    await aService().remove(admin, id, { detach: true })
+    expect([await store.listUnfinished(), await store.listAll()]).toEqual([[], []])
   })
 
   test('is in nobody’s way when nothing was made, and its place can be used', async () => {

@@ -26,7 +26,7 @@ import type { RepositoriesStore, RepositoryChange, RepositoryRecord } from './re
 import { checkRepositoryPath } from './repository-path.ts'
 import { openPlace, sealPlace } from './repository-secrets.ts'
 import { viewOf } from './repository-view.ts'
-import { settleAll } from './unfinished-repository.ts'
+import { giveUpUnfinished, settleAll } from './unfinished-repository.ts'
 
 export interface RepositoriesOptions {
   store: RepositoriesStore
@@ -91,10 +91,16 @@ export class RepositoriesService {
     })
   }
 
-  /** Gives a repository up. What lies at its place stays as it is. */
+  /** Gives a repository up, also one whose making was interrupted. What lies at its place stays as it is. */
   remove(principal: Principal, id: RepositoryId, { detach }: { detach: boolean }): Promise<void> {
     return this.#oneByOne(async () => {
       const { store, opened, clock, log } = this.#options
+      const begun = await giveUpUnfinished(id, { detach }, this.#options)
+      if (begun) {
+        const { name } = begun
+        log.info('A repository that was begun was given up', { repositoryId: id, name, by: principal.name })
+        return
+      }
       const record = await this.find(id)
       await this.#checkUnused(record)
       if (!detach) await this.#checkEmpty(record)

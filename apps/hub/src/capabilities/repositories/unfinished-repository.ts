@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type CreateRepositoryRequest, RepositoryPlace } from '@sendense/contracts'
+import { type CreateRepositoryRequest, type RepositoryId, RepositoryPlace } from '@sendense/contracts'
 import type { Repository } from '@sendense/engine'
-import { AppError, type Clock, type Logger } from '@sendense/platform'
+import { AppError, type Logger } from '@sendense/platform'
 import type { SecretBox } from '../../platform/secrets/secret-box.ts'
 import type { RepositoryMounts } from './mounts/repository-mounts.ts'
 import type { OpenRepositories } from './open-repositories.ts'
@@ -12,15 +12,8 @@ export interface UnfinishedOptions {
   secrets: Pick<SecretBox, 'seal' | 'open'>
   opened: OpenRepositories
   mounts: RepositoryMounts
-  clock: Pick<Clock, 'now'>
   log: Logger
 }
-
-/**
- * After so long nobody waits for one that was begun: a place that is only away for a while was there meanwhile. No
- * restore point is in it, so nothing is lost with its password.
- */
-const WAIT_MS = 30 * 24 * 60 * 60 * 1000
 
 /** Looks after repositories that were begun, by processes that have died or while their storage was away. */
 export async function settleAll(
@@ -47,14 +40,14 @@ export async function settleInTheWay(
 
 /**
  * Finds out whether a repository that was begun is there. If it is, it becomes one like all others. If none is found it
- * stays begun for a month: a disk that is not mounted yet, or a write whose answer was lost, looks just so, and what is
- * kept is the only password. Never rejects.
+ * stays begun: a disk that is not mounted yet, or a write whose answer was lost, looks just so, and what is kept is the
+ * only password. Only a person can say that nothing is to come. Never rejects.
  */
 export async function settleUnfinished(
   unfinished: UnfinishedRepository,
   options: UnfinishedOptions,
 ): Promise<RepositoryRecord | 'not found' | 'not known'> {
-  const { opened, mounts, store, clock, log } = options
+  const { opened, mounts, store, log } = options
   const { id, name, type } = unfinished
   try {
     const free = await withFreeName(unfinished, options)
@@ -62,19 +55,39 @@ export async function settleUnfinished(
     log.warn('A repository whose making was interrupted is there', { repositoryId: id, name, type })
     return record
   } catch (error) {
-    const isLongAgo = clock.now().getTime() - unfinished.createdAt.getTime() > WAIT_MS
-    const fix = isLongAgo
-      ? 'None needed: it is given up.'
-      : 'Bring its place back, or add a repository there anew. It is given up after 30 days.'
+    const fix = `Bring its place back, add a repository there anew, or give it up: "sendense repository remove ${id}"`
     log.warn('A repository that was begun was not found', { repositoryId: id, name, type, fix, error })
     const cleanUp = async () => {
       await mounts.detach(id)
       // By another record, which has a password too.
-      if (isLongAgo || AppError.is(error, 'repository-exists')) await store.giveUp(id)
+      if (AppError.is(error, 'repository-exists')) await store.giveUp(id)
     }
     await cleanUp().catch(cause => log.error('A repository that was begun cannot be let go', { name, cause }))
     return AppError.is(error, 'repository-not-found') ? 'not found' : 'not known'
   }
+}
+
+/**
+ * Gives up one that was begun, because a person says so: its password is gone then. Not when it turns out to be there:
+ * then it is a repository like all others, and `undefined` is the answer, as when none was begun. Fails with
+ * `repository-unavailable` when its place cannot be asked, unless that shall not matter.
+ */
+export async function giveUpUnfinished(
+  id: RepositoryId,
+  { detach }: { detach: boolean },
+  options: UnfinishedOptions,
+): Promise<UnfinishedRepository | undefined> {
+  const find = async () => (await options.store.listUnfinished()).find(one => one.id === id)
+  const unfinished = await find()
+  if (!unfinished) return undefined
+  const found = await settleUnfinished(unfinished, options)
+  if (typeof found === 'object') return undefined
+  if (found === 'not known' && !detach && (await find())) {
+    const detail = 'Its place does not say whether it is there. Bring the place back, or detach it'
+    throw new AppError('repository-unavailable', { detail })
+  }
+  await options.store.giveUp(id)
+  return unfinished
 }
 
 /** Makes one that is there a repository like all others. */
