@@ -220,6 +220,22 @@ async fn a_hub_that_is_heard_before_its_connection_breaks_is_not_away() {
     assert!(lab.restore(&point, "2000").await == disk);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_answers_in_the_place_of_a_hub_that_is_away_is_no_sign_of_life() {
+    let lab = Lab::new().await;
+    let disk = noise(11, CHUNK_LEN);
+    let session = lab.begin().await;
+    session.begin_disk("2000", CHUNK, None).await.unwrap();
+    let mut options = lab.options(&session, "2000", Areas::Whole);
+    let gateway = lab::gateway::start().await;
+    (options.target.port, options.target.certificate) = (gateway.port, gateway.certificate);
+    options.target.grace = Duration::from_millis(500);
+    let source = source(&disk);
+    let captured = timeout(Duration::from_secs(20), capture(source, &options)).await;
+    let error = captured.expect("the Node gives up").unwrap_err();
+    assert_eq!(error.code(), Code::DataPlaneUnreachable);
+}
+
 /// Forwards connections to `port`, and breaks each after so many milliseconds until 20 are broken.
 async fn breaking_proxy(port: u16, after_ms: Range<u64>) -> (u16, Proxy) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -134,7 +134,7 @@ impl HubClient {
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Temporary(source)) => source,
             };
-            if moves.is_heard() {
+            if moves.has_sign_of_life() {
                 // The Hub was there a moment ago, however long before that it was away.
                 (first_failure, pause) = (None, PAUSE_MIN);
             }
@@ -161,11 +161,11 @@ impl HubClient {
             .header(AUTHORIZATION, self.authorization.clone())
             .header(CONTENT_TYPE, content_type)
             .header(PATIENCE_HEADER, self.patience.as_millis().to_string())
-            .body(UploadBody::new(pieces, Arc::clone(&moves.sent)))
+            .body(UploadBody::new(pieces, Arc::clone(&moves.pieces)))
             .map_err(|error| Error::Request(format!("The Hub's address is not valid: {error}")))?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(Failure::of_connection)?;
-            read_answer(response, &moves.heard).await
+            read_answer(response, moves).await
         };
         tokio::select! {
             answer = exchange => answer,
@@ -177,19 +177,15 @@ impl HubClient {
 /// What an attempt has moved.
 #[derive(Default)]
 struct Moves {
-    /// Pieces of the request.
-    sent: Arc<AtomicU64>,
-    /// Pieces of the answer, signs of life included.
-    heard: AtomicU64,
+    /// Pieces of the request and of the answer.
+    pieces: Arc<AtomicU64>,
+    is_late: AtomicBool,
 }
 
 impl Moves {
-    fn is_heard(&self) -> bool {
-        self.heard.load(Ordering::Relaxed) > 0
-    }
-
-    fn count(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed) + self.heard.load(Ordering::Relaxed)
+    /// Whether the Hub itself has said that it lives. Something before it answers too while it is away, but not so.
+    fn has_sign_of_life(&self) -> bool {
+        self.is_late.load(Ordering::Relaxed)
     }
 }
 
@@ -217,11 +213,12 @@ impl From<Error> for Failure {
 }
 
 /// The whole answer. What arrives of it is counted.
-async fn read_answer(response: Response<Incoming>, heard: &AtomicU64) -> Result<Bytes, Failure> {
+async fn read_answer(response: Response<Incoming>, moves: &Moves) -> Result<Bytes, Failure> {
     let status = response.status();
     let is_late = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == LATE_TYPE);
     let body = response.into_body().map_frame(|frame| {
-        heard.fetch_add(1, Ordering::Relaxed);
+        moves.pieces.fetch_add(1, Ordering::Relaxed);
+        moves.is_late.store(is_late, Ordering::Relaxed);
         frame
     });
     let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(Failure::Temporary)?.to_bytes();
@@ -256,7 +253,7 @@ fn late_answer(body: &Bytes) -> Result<(StatusCode, Bytes), Failure> {
 async fn stalled(moves: &Moves, patience: Duration) {
     let mut before = u64::MAX;
     loop {
-        let now = moves.count();
+        let now = moves.pieces.load(Ordering::Relaxed);
         if now == before {
             return;
         }

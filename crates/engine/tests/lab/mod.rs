@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a lab that cannot be built is a failed test")]
 
+pub(crate) mod gateway;
 pub(crate) mod raw_node;
 
 use std::sync::Arc;
