@@ -91,15 +91,20 @@ struct Sample {
     bytes: u64,
     number: u64,
     begun: Instant,
-    /// Something was removed since it was begun, or was written while it was taken and may count twice: it may be too
-    /// large, or too small where it is of what is free.
+    /// Something was removed since it was begun, or was being written while it was taken and may count twice: it may be
+    /// too large, or too small where it is of what is free.
     is_outdated: bool,
 }
 
 impl Sample {
     /// Whether whoever was there when there were only `asked` samples should have another one taken.
     fn is_old_for(self, asked: u64) -> bool {
-        self.number <= asked && (self.is_outdated || self.begun.elapsed() >= BELIEVED)
+        self.number <= asked && self.begun.elapsed() >= BELIEVED
+    }
+
+    /// Whether it should be another one by which they are refused.
+    fn is_doubtful_for(self, asked: u64) -> bool {
+        self.is_old_for(asked) || (self.number <= asked && self.is_outdated)
     }
 }
 
@@ -127,7 +132,7 @@ impl Usage {
         if let Some(quota) = limits.quota_bytes {
             let Some(used) = self.used else { return Ok(Some(Question::Used)) };
             if used.bytes + self.in_flight_bytes + len > quota {
-                if used.is_old_for(asked) {
+                if used.is_doubtful_for(asked) {
                     return Ok(Some(Question::Used));
                 }
                 let message = format!("{} of {quota} bytes of its quota are used", used.bytes);
@@ -139,6 +144,9 @@ impl Usage {
                 return Ok(Some(Question::Free));
             };
             if free.bytes < reserve.saturating_add(self.in_flight_bytes + len) {
+                if free.is_doubtful_for(asked) {
+                    return Ok(Some(Question::Free));
+                }
                 let message = format!("{} bytes are free, and {reserve} must stay so", free.bytes);
                 return Err(Error::new(ErrorKind::ReserveReached, "write", message));
             }
@@ -203,13 +211,13 @@ impl Guard {
             Question::Free => self.inner.capacity().await?.map_or(u64::MAX, |capacity| capacity.free_bytes),
         };
         let mut usage = self.usage();
-        // Whether it saw what was written meanwhile is not known.
+        // Whether it saw what was written meanwhile, and what is still being written, is not known.
         let written = usage.written_bytes - written_before;
         let bytes = match question {
             Question::Used => bytes + written,
             Question::Free => bytes.saturating_sub(written),
         };
-        let is_outdated = usage.removals != removals_before || written > 0;
+        let is_outdated = usage.removals != removals_before || written > 0 || usage.in_flight_bytes > 0;
         Ok(*usage.sample(question).insert(Sample { bytes, number, begun, is_outdated }))
     }
 

@@ -260,6 +260,47 @@ async fn what_is_written_while_a_place_is_counted_counts_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_being_written_when_a_count_ended_counts_once() {
+    let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
+    // The place has the file already, but the answer comes later.
+    faulty.break_at(0, Fault::LoseAnswer);
+    let policy = RetryPolicy { first_wait: Duration::from_secs(4), ..RetryPolicy::default() };
+    let storage = Guard::new(Arc::new(Retry::new(faulty, policy)), quota(1000));
+    let (lost, counting) = (id(1), id(2));
+    let counted = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        storage.write(FileKind::Pack, &counting, bytes(100)).await.unwrap();
+    };
+    let (written, ()) = tokio::join!(storage.write(FileKind::Index, &lost, bytes(300)), counted);
+    written.unwrap();
+    storage.write(FileKind::Pack, &id(3), bytes(600)).await.unwrap();
+    let refused = storage.write(FileKind::Pack, &id(4), bytes(1)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::QuotaExceeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_with_room_is_not_asked_for_it_before_every_write() {
+    let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::with_total_bytes(1000))));
+    faulty.break_at(0, Fault::SlowWrites(Duration::from_secs(1)));
+    let limits = GuardLimits { quota_bytes: None, reserve_bytes: Some(100) };
+    let storage = Arc::new(Guard::new(faulty.clone(), limits));
+    let writers = (0..8).map(|number| {
+        let storage = Arc::clone(&storage);
+        tokio::spawn(async move {
+            // Each begins while the one before it is being written.
+            tokio::time::sleep(Duration::from_millis(500) * number.into()).await;
+            let kind = if number == 0 { FileKind::Index } else { FileKind::Pack };
+            storage.write(kind, &id(number), bytes(100)).await
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap().unwrap();
+    }
+    let asked = faulty.journal().iter().filter(|operation| operation.verb == Verb::Capacity).count();
+    assert_eq!(asked, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_writers_that_need_a_count_share_one() {
     let faulty = Arc::new(FaultyStorage::new(Arc::new(MemoryStorage::new())));
     let storage = Arc::new(Guard::new(faulty.clone(), quota(1000)));
